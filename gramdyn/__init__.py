@@ -1,0 +1,82 @@
+"""gramdyn: learning dynamics of neural networks in training-set space.
+
+Public names are loaded on first use, so that importing the package, or asking the command line for
+help, does not start JAX. Importing changes no global setting of JAX.
+"""
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+from gramdyn._version import __version__
+
+if TYPE_CHECKING:
+    from gramdyn import data as data
+    from gramdyn import kernels as kernels
+    from gramdyn._errors import ConfigError, InputError
+    from gramdyn.data import Task, arrays, digits, gaussian, make_task, mnist5k, orthogonal
+    from gramdyn.diagnostics import AbstractDiagnostic, Record, diagnostic
+    from gramdyn.dynamics import (
+        Adaptive,
+        GradientDescent,
+        Optax,
+        Relative,
+        Result,
+        RungeKutta4,
+        Status,
+        euler,
+        simulate,
+        simulate_many,
+    )
+    from gramdyn.models import (
+        Activation,
+        Network,
+        init_network,
+        leaky_relu,
+        linear,
+        pad_network,
+        relu,
+    )
+    from gramdyn.systems import AbstractSystem, NetworkSystem, SquaredLoss, make_system
+
+_HOMES = {
+    "gramdyn._errors": ("ConfigError", "InputError"),
+    "gramdyn.data": ("Task", "arrays", "digits", "gaussian", "make_task", "mnist5k", "orthogonal"),
+    "gramdyn.models": (
+        "Activation",
+        "Network",
+        "init_network",
+        "leaky_relu",
+        "linear",
+        "pad_network",
+        "relu",
+    ),
+    "gramdyn.systems": ("AbstractSystem", "NetworkSystem", "SquaredLoss", "make_system"),
+    "gramdyn.dynamics": (
+        "Adaptive",
+        "GradientDescent",
+        "Optax",
+        "Relative",
+        "Result",
+        "RungeKutta4",
+        "Status",
+        "euler",
+        "simulate",
+        "simulate_many",
+    ),
+    "gramdyn.diagnostics": ("AbstractDiagnostic", "Record", "diagnostic"),
+}
+_HOME_OF = {name: home for home, names in _HOMES.items() for name in names}
+
+__all__ = ["__version__", *sorted(_HOME_OF)]  # noqa: PLE0604
+
+
+def __getattr__(name: str) -> Any:
+    if name in _HOME_OF:
+        return getattr(importlib.import_module(_HOME_OF[name]), name)
+    if name in ("data", "kernels", "models", "systems", "dynamics", "diagnostics"):
+        return importlib.import_module(f"gramdyn.{name}")
+    raise AttributeError(f"module 'gramdyn' has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return __all__

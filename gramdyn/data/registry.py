@@ -1,0 +1,42 @@
+"""Tasks by name, as configurations ask for them."""
+
+from collections.abc import Callable
+
+from gramdyn._errors import InputError
+from gramdyn.data.arrays import arrays
+from gramdyn.data.digits import digits, mnist5k
+from gramdyn.data.gaussian import gaussian
+from gramdyn.data.orthogonal import orthogonal
+from gramdyn.data.task import Task
+
+TASKS: dict[str, Callable[..., Task]] = {
+    "arrays": arrays,
+    "digits": digits,
+    "gaussian": gaussian,
+    "mnist5k": mnist5k,
+    "orthogonal": orthogonal,
+}
+
+
+def register_task(name: str) -> Callable[[Callable[..., Task]], Callable[..., Task]]:
+    """Decorator that adds a function to `TASKS`, so that configurations can name it.
+
+    Args:
+        name: Name of the task; not one of those there are.
+
+    Returns:
+        A decorator that hands the function back unchanged.
+
+    Raises:
+        InputError: The name is empty or taken.
+    """
+    if not name:
+        raise InputError("Argument `name` must not be empty.")
+    if name in TASKS:
+        raise InputError(f"Task `{name}` is there already; taken: {', '.join(sorted(TASKS))}.")
+
+    def add(function: Callable[..., Task]) -> Callable[..., Task]:
+        TASKS[name] = function
+        return function
+
+    return add

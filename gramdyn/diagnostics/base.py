@@ -1,0 +1,69 @@
+"""What a diagnostic is: a fold over the trajectory that gives named arrays at saved times."""
+
+from abc import abstractmethod
+from collections.abc import Callable
+from typing import Any
+
+import equinox as eqx
+from jaxtyping import Array, Int
+
+from gramdyn.systems.network_fields import NetworkFields
+
+Dims = tuple[str, ...]
+
+
+class AbstractDiagnostic(eqx.Module):
+    """Something looked at. Most need `observe` alone; a memory serves what compares two times.
+
+    Attributes:
+        name: What configurations call it.
+        needs: Class of fields it reads; another system's fields are refused before the run.
+        chatters: Whether a kink's chatter shows in it, so that a running average is worth having.
+    """
+
+    name: eqx.AbstractVar[str]
+    needs: eqx.AbstractVar[type]
+    chatters: eqx.AbstractVar[bool]
+
+    @abstractmethod
+    def dims(self) -> dict[str, Dims]:
+        """Names of the axes of each array that `observe` gives, the time axis left out."""
+
+    def start(self, fields: Any) -> Any:
+        """Memory at t = 0, a pytree of arrays; nothing by default."""
+        return None
+
+    def step(self, memory: Any, fields: Any, left: Int[Array, ""]) -> Any:
+        """Memory after a step between saved times, `left` steps before the next; unchanged here."""
+        return memory
+
+    @abstractmethod
+    def observe(self, memory: Any, fields: Any) -> tuple[dict[str, Array], Any]:
+        """Named arrays of a saved time, and the memory after it."""
+
+
+class Instant(AbstractDiagnostic):
+    """A diagnostic of one time alone: a function of the fields.
+
+    Attributes:
+        name: What configurations call it.
+        function: From the fields to one array, or to several by name.
+        axes: Names of the axes of each array; by default axes are numbered.
+        needs: Class of fields it reads.
+        chatters: Whether a kink's chatter shows in it, so that a running average is worth having.
+    """
+
+    name: str = eqx.field(static=True)
+    function: Callable[[Any], Array | dict[str, Array]] = eqx.field(static=True)
+    axes: tuple[tuple[str, Dims], ...] = eqx.field(static=True, default=())
+    needs: type = eqx.field(static=True, default=NetworkFields)
+    chatters: bool = eqx.field(static=True, default=False)
+
+    def dims(self) -> dict[str, Dims]:
+        """Names of the axes, where they were given."""
+        return dict(self.axes)
+
+    def observe(self, memory: Any, fields: Any) -> tuple[dict[str, Array], Any]:
+        """The function's arrays by name."""
+        found = self.function(fields)
+        return (found if isinstance(found, dict) else {self.name: found}), memory

@@ -1,0 +1,207 @@
+"""Diagnostics of networks: loss, residual, kernels, spectra, masks."""
+
+from typing import Any, ClassVar
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Bool, Float, Int
+
+from gramdyn._checks import check_positive_int
+from gramdyn.diagnostics.base import AbstractDiagnostic, Dims
+from gramdyn.diagnostics.registry import diagnostic, register
+from gramdyn.kernels.coactivation import coactivation as share_active
+from gramdyn.kernels.coactivation import count_flips
+from gramdyn.kernels.compare import relative_movement, target_alignment
+from gramdyn.kernels.gram import as_matrix, conj_gram
+from gramdyn.kernels.spectra import spectrum, top_eigenvalues
+from gramdyn.systems.network_fields import NetworkFields
+
+PAIR = ("sample", "output", "sample_2", "output_2")
+
+
+@diagnostic({"loss": ()})
+def loss(fields: NetworkFields) -> Float[Array, ""]:
+    """Loss."""
+    return fields.loss
+
+
+@diagnostic({"residual": ("sample", "output")})
+def residual(fields: NetworkFields) -> Float[Array, "n C"]:
+    """Residual r, shape (n, C)."""
+    return fields.residual
+
+
+@diagnostic({"outputs": ("sample", "output")})
+def outputs(fields: NetworkFields) -> Float[Array, "n C"]:
+    """Outputs f, shape (n, C)."""
+    return fields.outputs
+
+
+@diagnostic({"layer_kernels": ("layer", *PAIR)}, chatters=True)
+def layer_kernels(fields: NetworkFields) -> Float[Array, "L n C n C"]:
+    """Kernel of each trained layer, shape (layers, n, C, n, C)."""
+    return fields.layer_kernels
+
+
+@diagnostic({"tangent_kernel": PAIR}, chatters=True)
+def tangent_kernel(fields: NetworkFields) -> Float[Array, "n C n C"]:
+    """Sum of the layer kernels, shape (n, C, n, C)."""
+    return fields.tangent_kernel
+
+
+@diagnostic({"conj_grams": ("hidden", *PAIR)}, chatters=True)
+def conj_grams(fields: NetworkFields) -> Float[Array, "L n C n C"]:
+    """Gram of the sensitivities of each hidden layer; at depth 1 the readout-weighted co-activation."""
+    return jnp.stack([conj_gram(sens) for sens in fields.sens[:-1]])
+
+
+@diagnostic({"coactivation": ("hidden", "sample", "sample_2")}, chatters=True)
+def coactivation(fields: NetworkFields) -> Float[Array, "L n n"]:
+    """Share of each hidden layer's neurons active on both of two samples, (hidden, n, n)."""
+    dtype = fields.targets.dtype.type
+    return jnp.stack([share_active(active, dtype) for active in fields.active])
+
+
+@diagnostic({"alignment": (), "layer_alignment": ("layer",)}, chatters=True)
+def alignment(fields: NetworkFields) -> dict[str, Array]:
+    """Cosine of the tangent kernel, and of each layer's kernel, with y y^T."""
+    of = lambda kernel: target_alignment(kernel, fields.targets)  # noqa: E731
+    layers = jnp.stack([of(kernel) for kernel in fields.layer_kernels])
+    return {"alignment": of(fields.tangent_kernel), "layer_alignment": layers}
+
+
+class TopEigenvalues(AbstractDiagnostic):
+    """Largest eigenvalues of the tangent kernel and of each layer's kernel, descending.
+
+    Attributes:
+        count: How many, at most n C.
+    """
+
+    count: int = eqx.field(static=True, default=1)
+    name: ClassVar[str] = "top_eigenvalues"
+    needs: ClassVar[type] = NetworkFields
+    chatters: ClassVar[bool] = True
+
+    def dims(self) -> dict[str, Dims]:
+        """Axes of the two arrays."""
+        return {"top_eigenvalues": ("rank",), "layer_top_eigenvalues": ("layer", "rank")}
+
+    def observe(self, memory: Any, fields: NetworkFields) -> tuple[dict[str, Array], Any]:
+        """Eigenvalues by an iterative method."""
+        kernels = [fields.tangent_kernel, *fields.layer_kernels]
+        matrices = jnp.stack([as_matrix(kernel) for kernel in kernels])
+        found = jax.lax.map(lambda matrix: top_eigenvalues(matrix, self.count), matrices)
+        return {"top_eigenvalues": found[0], "layer_top_eigenvalues": found[1:]}, memory
+
+
+@register("top_eigenvalues")
+def make_top_eigenvalues(count: int = 1) -> TopEigenvalues:
+    """Largest `count` eigenvalues of the tangent kernel and of each layer's kernel."""
+    return TopEigenvalues(check_positive_int("count", count))
+
+
+@diagnostic({"spectrum": ("rank",), "layer_spectra": ("layer", "rank")}, chatters=True)
+def spectra(fields: NetworkFields) -> dict[str, Array]:
+    """All eigenvalues of the tangent kernel and of each layer's kernel, descending. Cost (n C)^3."""
+    layers = jnp.stack([spectrum(as_matrix(kernel)) for kernel in fields.layer_kernels])
+    return {"spectrum": spectrum(as_matrix(fields.tangent_kernel)), "layer_spectra": layers}
+
+
+@register("kernel_movement")
+class KernelMovement(AbstractDiagnostic):
+    """Relative distance |K(t) - K(0)|_F / |K(0)|_F of the tangent kernel and of each layer's."""
+
+    name: ClassVar[str] = "kernel_movement"
+    needs: ClassVar[type] = NetworkFields
+    chatters: ClassVar[bool] = True
+
+    def dims(self) -> dict[str, Dims]:
+        """Axes of the two arrays."""
+        return {"kernel_movement": (), "layer_kernel_movement": ("layer",)}
+
+    def start(self, fields: NetworkFields) -> Float[Array, "L n C n C"]:
+        """The layer kernels at t = 0."""
+        return fields.layer_kernels
+
+    def observe(self, memory: Any, fields: NetworkFields) -> tuple[dict[str, Array], Any]:
+        """Movement since t = 0."""
+        pairs = zip(fields.layer_kernels, memory, strict=True)
+        layers = jnp.stack([relative_movement(now, then) for now, then in pairs])
+        total = relative_movement(fields.tangent_kernel, jnp.sum(memory, axis=0))
+        return {"kernel_movement": total, "layer_kernel_movement": layers}, memory
+
+
+@register("flips")
+class Flips(AbstractDiagnostic):
+    """Mask flips of each hidden layer since the saved time before, counted at every step."""
+
+    name: ClassVar[str] = "flips"
+    needs: ClassVar[type] = NetworkFields
+    chatters: ClassVar[bool] = False
+
+    def dims(self) -> dict[str, Dims]:
+        """Axes of the array."""
+        return {"flips": ("hidden",)}
+
+    def start(self, fields: NetworkFields) -> Any:
+        """Masks now, and no flip yet."""
+        return fields.active, jnp.zeros(len(fields.active), jnp.int32)
+
+    def step(self, memory: Any, fields: NetworkFields, left: Int[Array, ""]) -> Any:
+        """Add the flips of one step."""
+        masks, count = memory
+        pairs = zip(masks, fields.active, strict=True)
+        return fields.active, count + jnp.stack([count_flips(old, new) for old, new in pairs])
+
+    def observe(self, memory: Any, fields: NetworkFields) -> tuple[dict[str, Array], Any]:
+        """The count, and start again."""
+        masks, count = self.step(memory, fields, jnp.zeros((), jnp.int32))
+        return {"flips": count}, (masks, jnp.zeros_like(count))
+
+
+class Chatter(AbstractDiagnostic):
+    """Share of each hidden layer's (sample, neuron) pairs that rest on their kink.
+
+    A pair chatters if its mask flipped `at_least` times since the saved time before, so the saved
+    times must lie further apart than that (40 steps, say).
+
+    Attributes:
+        at_least: Flips that make a pair count.
+    """
+
+    at_least: int = eqx.field(static=True, default=3)
+    name: ClassVar[str] = "chatter"
+    needs: ClassVar[type] = NetworkFields
+    chatters: ClassVar[bool] = False
+
+    def dims(self) -> dict[str, Dims]:
+        """Axes of the array."""
+        return {"chatter": ("hidden",)}
+
+    def start(self, fields: NetworkFields) -> Any:
+        """Masks now, and no flip yet."""
+        return fields.active, tuple(_zeros(active) for active in fields.active)
+
+    def step(self, memory: Any, fields: NetworkFields, left: Int[Array, ""]) -> Any:
+        """Add the flips of one step, pair by pair."""
+        masks, counts = memory
+        triples = zip(counts, masks, fields.active, strict=True)
+        return fields.active, tuple(count + (old != new) for count, old, new in triples)
+
+    def observe(self, memory: Any, fields: NetworkFields) -> tuple[dict[str, Array], Any]:
+        """The share, and start again."""
+        masks, counts = self.step(memory, fields, jnp.zeros((), jnp.int32))
+        dtype = fields.targets.dtype
+        share = jnp.stack([jnp.mean((count >= self.at_least).astype(dtype)) for count in counts])
+        return {"chatter": share}, (masks, tuple(_zeros(active) for active in masks))
+
+
+def _zeros(active: Bool[Array, "n N"]) -> Int[Array, "n N"]:
+    return jnp.zeros(active.shape, jnp.int32)
+
+
+@register("chatter")
+def make_chatter(at_least: int = 3) -> Chatter:
+    """Share of (sample, neuron) pairs that flipped `at_least` times since the saved time before."""
+    return Chatter(check_positive_int("at_least", at_least))

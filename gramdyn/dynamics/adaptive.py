@@ -1,0 +1,62 @@
+"""Gradient flow by an adaptive solver."""
+
+from typing import Any
+
+import diffrax
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Bool, Int
+
+from gramdyn._types import Scalar
+from gramdyn.dynamics.schemes import AbstractScheme, Step
+from gramdyn.dynamics.status import Status
+from gramdyn.systems.base import AbstractSystem
+
+
+class Adaptive(AbstractScheme):
+    """Gradient flow by Tsitouras' 5(4) method with error control, in stretches of `dt`.
+
+    Where ReLU units sit on their kink the flow slides along it and the cost grows like 1/rtol, not
+    like rtol^(-1/5): keep rtol mild there, or take fixed steps. Under a batch every run of a
+    vmapped group waits for the slowest.
+
+    Attributes:
+        step_size: Length dt of one stretch and the first step tried in it, a number or `Relative`.
+        rtol: Relative tolerance of a step.
+        atol: Absolute tolerance of a step; below a tenth of the weights' scale.
+        max_steps: Internal steps a stretch may take; a run that needs more has status "step_limit".
+    """
+
+    step_size: Step
+    rtol: Scalar = 1e-5
+    atol: Scalar = 1e-8
+    max_steps: int = eqx.field(static=True, default=4096)
+    linear: bool = eqx.field(static=True, default=True)
+
+    def init(self, state: Any) -> Bool[Array, ""]:
+        """Whether a stretch ran out of internal steps: not yet."""
+        return jnp.asarray(False)
+
+    def step(self, system: AbstractSystem, state: Any, memory: Any, fields: Any) -> Any:
+        """Advance by dt with as many internal steps as the tolerance asks for."""
+        dt = jnp.asarray(self.step_size)
+        solution = diffrax.diffeqsolve(
+            diffrax.ODETerm(lambda t, y, args: system.velocity(y)),
+            diffrax.Tsit5(),
+            t0=jnp.zeros_like(dt),
+            t1=dt,
+            dt0=dt,
+            y0=state,
+            stepsize_controller=diffrax.PIDController(rtol=self.rtol, atol=self.atol),
+            saveat=diffrax.SaveAt(t1=True),
+            adjoint=diffrax.ForwardMode(),
+            max_steps=self.max_steps,
+            throw=False,
+        )
+        state = jax.tree.map(lambda saved: saved[-1], solution.ys)
+        return state, memory | (solution.result != diffrax.RESULTS.successful)
+
+    def trouble(self, memory: Any) -> Int[Array, ""]:
+        """`Status.STEP_LIMIT` once a stretch ran out of internal steps."""
+        return jnp.where(memory, Status.STEP_LIMIT, Status.OK).astype(jnp.int32)

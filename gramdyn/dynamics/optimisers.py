@@ -1,0 +1,76 @@
+"""Any optax optimiser as a scheme."""
+
+import inspect
+from collections.abc import Callable
+from functools import cache
+from typing import Any
+
+import equinox as eqx
+import jax
+import optax
+
+from gramdyn._checks import check_known
+from gramdyn._types import Scalar
+from gramdyn.dynamics.schemes import AbstractScheme, Step
+from gramdyn.systems.base import AbstractSystem
+
+# Plain, momentum and Nesterov descent act on each gradient by fixed numbers; the others do not.
+_LINEAR = ("sgd",)
+
+
+@cache
+def known_optimisers() -> tuple[str, ...]:
+    """Names of the optimisers in optax that take a learning rate and nothing else by need."""
+    return tuple(sorted(name for name in dir(optax) if _is_optimiser(getattr(optax, name))))
+
+
+def _is_optimiser(thing: Any) -> bool:
+    if not inspect.isfunction(thing):
+        return False
+    params = list(inspect.signature(thing).parameters.values())
+    needed = [param.name for param in params if param.default is inspect.Parameter.empty]
+    return bool(params) and params[0].name == "learning_rate" and needed == ["learning_rate"]
+
+
+class Optax(AbstractScheme):
+    """An optax optimiser, by name or as a function of its learning rate.
+
+    Attributes:
+        make: Name of an optimiser in optax, or a function learning rate -> gradient transformation.
+        step_size: Learning rate, a number or `Relative`.
+        options: Further keyword arguments of the named optimiser, as (name, value) pairs.
+        linear: Whether the steps are linear in the gradients; false unless the optimiser is "sgd".
+            Elementwise optimisers such as Adam are not, so they need weight coordinates.
+    """
+
+    make: str | Callable[[Scalar], optax.GradientTransformation] = eqx.field(static=True)
+    step_size: Step
+    options: tuple[tuple[str, Any], ...] = eqx.field(static=True, default=())
+    linear: bool = eqx.field(static=True, default=False)
+
+    def __init__(
+        self,
+        make: str | Callable[[Scalar], optax.GradientTransformation],
+        step_size: Step,
+        options: tuple[tuple[str, Any], ...] = (),
+    ):
+        if isinstance(make, str):
+            check_known("optimiser", make, known_optimisers())
+        self.make, self.step_size, self.options = make, step_size, options
+        self.linear = make in _LINEAR
+
+    def transformation(self) -> Any:
+        """The gradient transformation itself."""
+        if isinstance(self.make, str):
+            return getattr(optax, self.make)(self.step_size, **dict(self.options))
+        return self.make(self.step_size)
+
+    def init(self, state: Any) -> Any:
+        """State of the optimiser."""
+        return self.transformation().init(state)
+
+    def step(self, system: AbstractSystem, state: Any, memory: Any, fields: Any) -> Any:
+        """One update."""
+        gradient = jax.tree.map(lambda v: -v, system.velocity(state, fields))
+        updates, memory = self.transformation().update(gradient, memory, state)
+        return optax.apply_updates(state, updates), memory

@@ -1,0 +1,64 @@
+"""Schemes by name, as configurations say them."""
+
+from collections.abc import Callable
+from typing import Any, Literal, TypeVar
+
+from gramdyn._checks import check_known
+from gramdyn.dynamics.adaptive import Adaptive
+from gramdyn.dynamics.optimisers import Optax
+from gramdyn.dynamics.schemes import (
+    AbstractScheme,
+    GradientDescent,
+    RungeKutta4,
+    Step,
+    euler,
+)
+
+SCHEMES: dict[str, Callable[..., AbstractScheme]] = {}
+Make = TypeVar("Make", bound=Callable[..., AbstractScheme])
+
+
+def register_scheme(name: str) -> Callable[[Make], Make]:
+    """Enter a factory of schemes by name.
+
+    Its keyword arguments, with their annotations, are the keys a configuration may give; those
+    annotated as floats (and the step) may be axes of a sweep without compiling anew.
+    """
+
+    def enter(make: Make) -> Make:
+        SCHEMES[name] = make
+        return make
+
+    return enter
+
+
+@register_scheme("gradient_descent")
+def make_gradient_descent(
+    *, step_size: Step, momentum: float | None = None, weight_decay: float | None = None
+) -> AbstractScheme:
+    """Gradient descent with heavy-ball momentum and weight decay."""
+    return GradientDescent(step_size, momentum, weight_decay)
+
+
+@register_scheme("gradient_flow")
+def make_gradient_flow(
+    *,
+    step_size: Step,
+    method: Literal["euler", "rk4", "adaptive"] = "euler",
+    rtol: float = 1e-5,
+    atol: float = 1e-8,
+    max_steps: int = 4096,
+) -> AbstractScheme:
+    """Gradient flow in time steps of `step_size`; tolerances belong to the adaptive method."""
+    check_known("method", method, ("euler", "rk4", "adaptive"))
+    if method == "adaptive":
+        return Adaptive(step_size, rtol, atol, max_steps)
+    return euler(step_size) if method == "euler" else RungeKutta4(step_size)
+
+
+@register_scheme("optax")
+def make_optax(
+    *, optimizer: str, step_size: Step, options: dict[str, Any] | None = None
+) -> AbstractScheme:
+    """Any optimiser of optax by name, with its further keyword arguments as `options`."""
+    return Optax(optimizer, step_size, tuple((options or {}).items()))

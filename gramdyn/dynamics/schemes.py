@@ -1,0 +1,151 @@
+"""Schemes: how a state is stepped."""
+
+from abc import abstractmethod
+from typing import Any, Self
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Int
+
+from gramdyn._checks import check
+from gramdyn._types import Scalar
+from gramdyn.dynamics.status import Status
+from gramdyn.systems.base import AbstractSystem, Fields
+
+
+class Relative(eqx.Module):
+    """A step given as a share of 1 / stiffness at t = 0.
+
+    For gradient descent on squared loss `Relative(0.5)` is 0.5 / (s lambda_max(K(0))), a quarter of
+    the largest step at which the linearised dynamics is stable.
+
+    Attributes:
+        share: Positive factor; below 2 for stability of gradient descent at t = 0.
+    """
+
+    share: Scalar
+
+
+Step = Scalar | Relative
+
+
+class AbstractScheme(eqx.Module):
+    """A way to step a state. What may be swept is an array leaf.
+
+    Attributes:
+        step_size: Step size, or time step of a flow; a number or `Relative`.
+        linear: Whether a step is linear in the gradients so far, so that it may act on a linear
+            image of the parameters (Gram coordinates) with the same trajectory.
+    """
+
+    step_size: eqx.AbstractVar[Step]
+    linear: eqx.AbstractVar[bool]
+
+    def with_step_size(self, step_size: Scalar) -> Self:
+        """The scheme with another step."""
+        is_relative = lambda leaf: isinstance(leaf, Relative)  # noqa: E731
+        return eqx.tree_at(lambda tree: tree.step_size, self, step_size, is_leaf=is_relative)
+
+    @abstractmethod
+    def init(self, state: Any) -> Any:
+        """Memory of the scheme at t = 0 (momentum buffers and the like), a pytree."""
+
+    @abstractmethod
+    def step(self, system: AbstractSystem, state: Any, memory: Any, fields: Any) -> Any:
+        """One step from a state whose fields are given; returns (state, memory)."""
+
+    def trouble(self, memory: Any) -> Int[Array, ""]:
+        """Status code of the scheme's own trouble, `Status.OK` for none."""
+        return jnp.asarray(Status.OK, jnp.int32)
+
+
+def resolve_step(scheme: AbstractScheme, system: AbstractSystem, fields: Fields) -> AbstractScheme:
+    """The scheme with its step as an array, a relative one taken from the fields at t = 0."""
+    step, dtype = scheme.step_size, fields.loss.dtype
+    if isinstance(step, Relative):
+        rate = system.stiffness(fields)
+        step = jnp.asarray(step.share, dtype) / jnp.where(rate > 0, rate, 1.0)
+    return scheme.with_step_size(jnp.asarray(step, dtype))
+
+
+def check_scheme(scheme: AbstractScheme, system: AbstractSystem) -> None:
+    """Refuse a scheme that the system's coordinates are not exact for.
+
+    Raises:
+        InputError: for a scheme not linear in the gradient in Gram coordinates.
+    """
+    fits = scheme.linear or system.exact_for == "any"
+    demand = "be linear in the gradient (gradient descent, momentum, weight decay, gradient flow)"
+    check(fits, "scheme", f"{demand} in Gram coordinates; use coordinates 'weights'", scheme)
+
+
+def _add(state: Any, step: Scalar, direction: Any) -> Any:
+    """State + step * direction, leaf by leaf."""
+    return jax.tree.map(lambda leaf, move: leaf + step * move, state, direction)
+
+
+class GradientDescent(AbstractScheme):
+    """Gradient descent, with heavy-ball momentum and weight decay where given.
+
+        d = -grad - weight_decay * state          m' = momentum * m + d          state' = state + step * m'
+
+    Without momentum m' = d. It is the explicit Euler step of gradient flow with time step `step`.
+
+    Attributes:
+        step_size: Step size eta, a number or `Relative`.
+        momentum: Factor on the previous direction, in [0, 1), or None.
+        weight_decay: Factor on the state, at least 0, or None; every trained array decays.
+    """
+
+    step_size: Step
+    momentum: Scalar | None = None
+    weight_decay: Scalar | None = None
+    linear: bool = eqx.field(static=True, default=True)
+
+    def init(self, state: Any) -> Any:
+        """Zero momentum, or nothing."""
+        return None if self.momentum is None else jax.tree.map(jnp.zeros_like, state)
+
+    def step(self, system: AbstractSystem, state: Any, memory: Any, fields: Any) -> Any:
+        """One step of gradient descent."""
+        direction = system.velocity(state, fields)
+        if self.weight_decay is not None:
+            direction = _add(direction, -self.weight_decay, state)
+        if self.momentum is not None:
+            direction = memory = _add(direction, self.momentum, memory)
+        assert not isinstance(self.step_size, Relative)
+        return _add(state, self.step_size, direction), memory
+
+
+class RungeKutta4(AbstractScheme):
+    """Gradient flow by the classical fourth-order method with a fixed time step.
+
+    Attributes:
+        step_size: Time step dt, a number or `Relative`.
+
+    Cost: four evaluations of the velocity a step.
+    """
+
+    step_size: Step
+    linear: bool = eqx.field(static=True, default=True)
+
+    def init(self, state: Any) -> Any:
+        """Nothing to remember."""
+        return None
+
+    def step(self, system: AbstractSystem, state: Any, memory: Any, fields: Any) -> Any:
+        """One step of length dt."""
+        dt = self.step_size
+        assert not isinstance(dt, Relative)
+        k1 = system.velocity(state, fields)
+        k2 = system.velocity(_add(state, dt / 2, k1))
+        k3 = system.velocity(_add(state, dt / 2, k2))
+        k4 = system.velocity(_add(state, dt, k3))
+        slope = jax.tree.map(lambda a, b, c, d: (a + 2 * b + 2 * c + d) / 6, k1, k2, k3, k4)
+        return _add(state, dt, slope), memory
+
+
+def euler(dt: Step) -> GradientDescent:
+    """Gradient flow by the explicit Euler method: gradient descent with step `dt`, the same map."""
+    return GradientDescent(dt)

@@ -1,0 +1,44 @@
+"""The mathematics as plain functions on arrays: fields, Grams, layer kernels, spectra."""
+
+from gramdyn.kernels.coactivation import coactivation, count_flips
+from gramdyn.kernels.compare import frobenius, relative_movement, target_alignment
+from gramdyn.kernels.fields import (
+    conjugate_field,
+    drive,
+    forward_field,
+    leaky_mask,
+    relu_mask,
+    sensitivity,
+)
+from gramdyn.kernels.gram import (
+    act_gram,
+    apply_layer_kernel,
+    as_matrix,
+    conj_gram,
+    layer_kernel,
+    tangent_kernel,
+)
+from gramdyn.kernels.spectra import spectrum, top_eigenvalues, top_eigenvalues_of
+
+__all__ = [
+    "act_gram",
+    "apply_layer_kernel",
+    "as_matrix",
+    "coactivation",
+    "conj_gram",
+    "conjugate_field",
+    "count_flips",
+    "drive",
+    "forward_field",
+    "frobenius",
+    "layer_kernel",
+    "leaky_mask",
+    "relative_movement",
+    "relu_mask",
+    "sensitivity",
+    "spectrum",
+    "tangent_kernel",
+    "target_alignment",
+    "top_eigenvalues",
+    "top_eigenvalues_of",
+]

@@ -1,0 +1,31 @@
+"""Networks as equinox modules: activations, layers, initial laws, padding."""
+
+from gramdyn.models.activations import (
+    ACTIVATIONS,
+    Activation,
+    leaky_relu,
+    linear,
+    make_activation,
+    relu,
+)
+from gramdyn.models.init import PARAMETRIZATIONS, init_network
+from gramdyn.models.layers import AbstractLayer, Dense, GramDense, Trace
+from gramdyn.models.network import Network
+from gramdyn.models.padding import pad_network
+
+__all__ = [
+    "ACTIVATIONS",
+    "PARAMETRIZATIONS",
+    "AbstractLayer",
+    "Activation",
+    "Dense",
+    "GramDense",
+    "Network",
+    "Trace",
+    "init_network",
+    "leaky_relu",
+    "linear",
+    "make_activation",
+    "pad_network",
+    "relu",
+]

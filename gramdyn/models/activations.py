@@ -1,0 +1,85 @@
+"""Activation functions with their derivative, which is the mask of the kernels."""
+
+from collections.abc import Callable
+
+import equinox as eqx
+import jax.numpy as jnp
+from jaxtyping import Array, Float
+
+from gramdyn._checks import check_known
+from gramdyn.kernels.fields import leaky_mask, relu_mask
+
+
+class Activation(eqx.Module):
+    """An activation phi, its derivative, and the variance gain that keeps fields of order one.
+
+    Attributes:
+        name: What configurations call it.
+        value: phi(pre), elementwise.
+        mask: phi'(pre), elementwise; 0 at 0 for ReLU.
+        gain: Weight variance times fan-in that keeps the mean square of the activations, by law.
+        has_flips: Whether the mask jumps where `pre` changes sign.
+    """
+
+    name: str = eqx.field(static=True)
+    value: Callable[[Array], Array] = eqx.field(static=True)
+    mask: Callable[[Array], Array] = eqx.field(static=True)
+    gain: float = eqx.field(static=True)
+    has_flips: bool = eqx.field(static=True)
+
+
+class _LeakyValue(eqx.Module):
+    slope: float
+
+    def __call__(self, pre: Float[Array, "n N"]) -> Float[Array, "n N"]:
+        return jnp.where(pre > 0, pre, jnp.asarray(self.slope, pre.dtype) * pre)
+
+
+class _LeakyMask(eqx.Module):
+    slope: float
+
+    def __call__(self, pre: Float[Array, "n N"]) -> Float[Array, "n N"]:
+        return leaky_mask(pre, self.slope)
+
+
+def _relu(pre: Float[Array, "n N"]) -> Float[Array, "n N"]:
+    return jnp.maximum(pre, 0.0)
+
+
+def _identity(pre: Float[Array, "n N"]) -> Float[Array, "n N"]:
+    return pre
+
+
+def relu() -> Activation:
+    """phi(z) = max(z, 0), mask [z > 0]."""
+    return Activation("relu", _relu, relu_mask, 2.0, True)
+
+
+def leaky_relu(slope: float = 0.1) -> Activation:
+    """phi(z) = z for z > 0 and slope z below, mask 1 or slope."""
+    return Activation(
+        "leaky_relu", _LeakyValue(slope), _LeakyMask(slope), 2.0 / (1.0 + slope**2), slope != 1.0
+    )
+
+
+def linear() -> Activation:
+    """phi(z) = z, mask 1 everywhere."""
+    return Activation("linear", _identity, jnp.ones_like, 1.0, False)
+
+
+ACTIVATIONS: dict[str, Callable[..., Activation]] = {
+    "relu": relu,
+    "leaky_relu": leaky_relu,
+    "linear": linear,
+}
+
+
+def make_activation(name: str, slope: float | None = None) -> Activation:
+    """The activation called `name`; `slope` belongs to leaky ReLU alone.
+
+    Raises:
+        InputError: for a name that is not in `ACTIVATIONS`.
+    """
+    check_known("activation", name, ACTIVATIONS)
+    options = {"slope": slope} if name == "leaky_relu" and slope is not None else {}
+    return ACTIVATIONS[name](**options)

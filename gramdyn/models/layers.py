@@ -1,0 +1,178 @@
+"""Layers: how one transforms its input, pulls a conjugate field back, and what its kernel is.
+
+A layer answers five questions, and everything else (systems, schemes, diagnostics) is written in
+terms of them: `forward`, `backward`, `pull`, `gradient`, `kernel`. A new kind of layer is one
+class that answers them.
+"""
+
+from abc import abstractmethod
+from typing import ClassVar, Self
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Float
+
+from gramdyn.kernels.fields import conjugate_field, forward_field, sensitivity
+from gramdyn.kernels.gram import act_gram, apply_layer_kernel, layer_kernel
+from gramdyn.models.activations import Activation
+
+
+class Trace(eqx.Module):
+    """What one layer saw and did on a forward pass.
+
+    Attributes:
+        inputs: Activations that entered, shape (n, N_in); None for a layer in Gram coordinates.
+        pre: Preactivations, shape (n, N).
+        act: Activations handed on, phi(pre), shape (n, N).
+    """
+
+    inputs: Float[Array, "n N_in"] | None
+    pre: Float[Array, "n N"]
+    act: Float[Array, "n N"]
+
+
+class AbstractLayer(eqx.Module):
+    """One transformation of the network, with the kernel of its trained arrays.
+
+    Concrete layers have the fields below. Arrays named in `frozen_leaves` never train; the others
+    do where `trainable` holds.
+    """
+
+    activation: eqx.AbstractVar[Activation]
+    trainable: eqx.AbstractVar[bool]
+    frozen_leaves: eqx.AbstractClassVar[tuple[str, ...]]
+
+    @abstractmethod
+    def forward(self, act: Float[Array, "n N_in"] | None) -> Trace:
+        """Fields of this layer for the activations that enter it."""
+
+    def backward(self, trace: Trace, conj: Float[Array, "n C N"]) -> Float[Array, "n C N"]:
+        """Sensitivities of the preactivations, for the conjugate field of what is handed on."""
+        return sensitivity(self.activation.mask(trace.pre), conj)
+
+    @abstractmethod
+    def pull(self, sens: Float[Array, "n C N"]) -> Float[Array, "n C N_in"]:
+        """Conjugate field of the layer below."""
+
+    @abstractmethod
+    def gradient(self, trace: Trace, drive: Float[Array, "n N"]) -> Self:
+        """Loss gradient as this layer's own coordinates see it, for the residual-weighted drive."""
+
+    @abstractmethod
+    def input_gram(self, trace: Trace) -> Float[Array, "n n"]:
+        """Gram of what multiplies this layer's trained arrays, multiplier and bias included."""
+
+    def kernel(self, trace: Trace, sens: Float[Array, "n C N"]) -> Float[Array, "n C n C"]:
+        """This layer's share of the tangent kernel, shape (n, C, n, C)."""
+        return layer_kernel(self.input_gram(trace), sens)
+
+    def step_flops(self, n_samples: int, *, first: bool) -> int:
+        """Operations of this layer's share of one gradient step: forward, back, gradient."""
+        spec = jax.tree.leaves(self)
+        products = 1 + (not first) + self.trainable
+        return products * 2 * n_samples * sum(leaf.size for leaf in spec if eqx.is_array(leaf))
+
+    def apply_kernel(
+        self, trace: Trace, sens: Float[Array, "n C N"], vector: Float[Array, "n C"]
+    ) -> Float[Array, "n C"]:
+        """Product of this layer's kernel with a vector, the kernel never formed."""
+        return apply_layer_kernel(self.input_gram(trace), sens, vector)
+
+
+class Dense(AbstractLayer):
+    """Dense layer phi(scale h W^T + b) in weight coordinates.
+
+    Attributes:
+        weight: One row a neuron, shape (N, N_in).
+        bias: One number a neuron, shape (N,), or None.
+        scale: Forward multiplier of the parametrisation, or None for 1; not trained.
+        activation: phi.
+        trainable: Whether weight and bias train.
+    """
+
+    weight: Float[Array, "N N_in"]
+    bias: Float[Array, " N"] | None
+    scale: Float[Array, ""] | None
+    activation: Activation
+    trainable: bool = eqx.field(static=True, default=True)
+    frozen_leaves: ClassVar[tuple[str, ...]] = ("scale",)
+
+    def forward(self, act: Float[Array, "n N_in"] | None) -> Trace:
+        """Fields of this layer for the activations that enter it."""
+        assert act is not None
+        pre = forward_field(act, self.weight, self.bias, self.scale)
+        return Trace(act, pre, self.activation.value(pre))
+
+    def pull(self, sens: Float[Array, "n C N"]) -> Float[Array, "n C N_in"]:
+        """Conjugate field of the layer below, scale delta W."""
+        return conjugate_field(sens, self.weight, self.scale)
+
+    def gradient(self, trace: Trace, drive: Float[Array, "n N"]) -> Self:
+        """dLoss/dW = scale drive^T h, dLoss/db = sum over samples of drive."""
+        assert trace.inputs is not None
+        weight = drive.T @ trace.inputs
+        if self.scale is not None:
+            weight = self.scale * weight
+        bias = None if self.bias is None else jnp.sum(drive, axis=0)
+        return eqx.tree_at(
+            lambda layer: (layer.weight, layer.bias, layer.scale),
+            self,
+            (weight, bias, None),
+            is_leaf=lambda leaf: leaf is None,
+        )
+
+    def input_gram(self, trace: Trace) -> Float[Array, "n n"]:
+        """scale^2 h h^T, plus 1 with a bias."""
+        assert trace.inputs is not None
+        return act_gram(trace.inputs, scale=self.scale, bias=self.bias is not None)
+
+
+class GramDense(AbstractLayer):
+    """The first layer in Gram coordinates: it carries its preactivations in place of its weights.
+
+    The first layer's weights enter only through `pre = scale X W^T + b`, and every scheme linear
+    in the gradient moves `pre` by `gram drive` times what it would move the weights by `drive^T X`:
+    with G^0 = scale^2 X X^T (+ 1) the trajectory is the same, exactly, and `d` is gone.
+
+    Attributes:
+        pre: Preactivations, shape (n, N); trained.
+        outside: Factor on the part of the initial weights that no input sees, shape (): only
+            weight decay moves it, but the weights cannot be rebuilt without it. Trained.
+        gram: Gram of the inputs, multiplier and bias included, shape (n, n).
+        activation: phi.
+        trainable: Whether the layer trains.
+
+    Source: arXiv 2606.09744, elimination of the input weights.
+    """
+
+    pre: Float[Array, "n N"]
+    outside: Float[Array, ""]
+    gram: Float[Array, "n n"]
+    activation: Activation
+    trainable: bool = eqx.field(static=True, default=True)
+    frozen_leaves: ClassVar[tuple[str, ...]] = ("gram",)
+
+    def forward(self, act: Float[Array, "n N_in"] | None) -> Trace:
+        """Fields of this layer; the inputs are not needed."""
+        return Trace(None, self.pre, self.activation.value(self.pre))
+
+    def pull(self, sens: Float[Array, "n C N"]) -> Float[Array, "n C N_in"]:
+        """Not to be had: nothing lies below a layer in Gram coordinates."""
+        raise NotImplementedError("A layer in Gram coordinates is the first of its network.")
+
+    def gradient(self, trace: Trace, drive: Float[Array, "n N"]) -> Self:
+        """Image of the weight gradient in `pre`: G^0 drive."""
+        return eqx.tree_at(
+            lambda layer: (layer.pre, layer.outside, layer.gram),
+            self,
+            (self.gram @ drive, jnp.zeros_like(self.outside), None),
+        )
+
+    def input_gram(self, trace: Trace) -> Float[Array, "n n"]:
+        """G^0, as given."""
+        return self.gram
+
+    def step_flops(self, n_samples: int, *, first: bool) -> int:
+        """Operations of the one product, G^0 drive."""
+        return 2 * n_samples * self.pre.size

@@ -1,0 +1,74 @@
+"""A network: layers in order, the last one its readout."""
+
+import equinox as eqx
+import jax
+from jaxtyping import Array, Float
+
+from gramdyn.models.layers import AbstractLayer, Trace
+
+
+class Network(eqx.Module):
+    """Layers in order; the last is the readout, with linear activation.
+
+    Attributes:
+        layers: Hidden layers, then the readout.
+    """
+
+    layers: tuple[AbstractLayer, ...]
+
+    @property
+    def depth(self) -> int:
+        """Number of hidden layers."""
+        return len(self.layers) - 1
+
+    @property
+    def readout(self) -> AbstractLayer:
+        """The last layer."""
+        return self.layers[-1]
+
+    def traces(self, inputs: Float[Array, "n d"] | None) -> tuple[Trace, ...]:
+        """Fields of every layer on the inputs (None when the first layer needs none)."""
+        found, act = [], inputs
+        for layer in self.layers:
+            trace = layer.forward(act)
+            found.append(trace)
+            act = trace.act
+        return tuple(found)
+
+    def __call__(self, inputs: Float[Array, "n d"] | None) -> Float[Array, "n C"]:
+        """Outputs of the network, shape (n, C)."""
+        return self.traces(inputs)[-1].act
+
+    def backward(
+        self, traces: tuple[Trace, ...], conj: Float[Array, "n C N"]
+    ) -> tuple[Float[Array, "n C N"], ...]:
+        """Pull a conjugate field of the outputs back through every layer.
+
+        Args:
+            traces: Fields of a forward pass.
+            conj: One row a pulled direction, shape (n, rows, C).
+
+        Returns:
+            For each layer the derivative of the rows by its preactivations, (n, rows, N_l).
+        """
+        found = []
+        for i in range(len(self.layers) - 1, -1, -1):
+            sens = self.layers[i].backward(traces[i], conj)
+            found.append(sens)
+            if i > 0:
+                conj = self.layers[i].pull(sens)
+        return tuple(reversed(found))
+
+    def partition(self) -> tuple["Network", "Network"]:
+        """Split into what trains and what does not, each a network with None for the rest."""
+        spec = Network(tuple(_trained(layer) for layer in self.layers))
+        return eqx.partition(self, spec)
+
+
+def _trained(layer: AbstractLayer) -> AbstractLayer:
+    """The layer with True for each array that trains and False for every other leaf."""
+    spec = jax.tree.map(lambda leaf: layer.trainable and eqx.is_array(leaf), layer)
+    for name in layer.frozen_leaves:
+        if getattr(spec, name) is not None:
+            spec = eqx.tree_at(lambda tree, name=name: getattr(tree, name), spec, False)
+    return spec

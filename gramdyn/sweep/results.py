@@ -1,0 +1,51 @@
+"""Opening a run folder as labelled arrays."""
+
+from pathlib import Path
+from typing import Any
+
+import xarray as xr
+
+from gramdyn._errors import InputError
+from gramdyn.sweep.files import read_json
+
+
+def open(folder: str | Path) -> xr.DataTree:
+    """The results in a run folder, read as they are asked for.
+
+    One node a group of runs that share array shapes; each has the axes `run`, then those of the
+    quantity, and `step` (the saved time) last. Where a run stands on the sweep's axes is in
+    coordinates along `run`: seed, width, depth and the others; beside them `status` (0 ok,
+    1 not_finite, 2 diverged, 3 step_limit), `failed_at` and the resolved `step_size`. The manifest is
+    in the tree's attributes.
+
+    Args:
+        folder: What `gramdyn run` wrote.
+
+    Raises:
+        InputError: if the folder holds no run.
+    """
+    path = Path(folder)
+    manifest = read_manifest(path)
+    tree = xr.open_datatree(path / "results.zarr", engine="zarr", consolidated=False)
+    tree = tree.map_over_datasets(_time_last)
+    tree.attrs = manifest
+    return tree
+
+
+def read_manifest(folder: str | Path) -> dict[str, Any]:
+    """The manifest of a run folder.
+
+    Raises:
+        InputError: if there is none.
+    """
+    path = Path(folder) / "manifest.json"
+    if not path.exists():
+        raise InputError(f"Folder {folder} must be one that `gramdyn run` wrote, but has no manifest.")
+    manifest: dict[str, Any] = read_json(path)
+    return manifest
+
+
+def _time_last(data: xr.Dataset) -> xr.Dataset:
+    if "step" not in data.dims:
+        return data
+    return data.transpose("run", ..., "step", missing_dims="ignore")

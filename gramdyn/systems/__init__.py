@@ -1,0 +1,18 @@
+"""What evolves: states, their velocity, and the fields seen from them."""
+
+from gramdyn.systems.base import AbstractSystem, Fields
+from gramdyn.systems.losses import REDUCTIONS, AbstractLoss, SquaredLoss
+from gramdyn.systems.network import COORDINATES, NetworkSystem, make_system
+from gramdyn.systems.network_fields import NetworkFields
+
+__all__ = [
+    "COORDINATES",
+    "REDUCTIONS",
+    "AbstractLoss",
+    "AbstractSystem",
+    "Fields",
+    "NetworkFields",
+    "NetworkSystem",
+    "SquaredLoss",
+    "make_system",
+]

@@ -1,0 +1,56 @@
+"""What the loop asks of anything that evolves."""
+
+from abc import abstractmethod
+from typing import Any, Protocol
+
+import equinox as eqx
+from jaxtyping import Array, Float
+
+
+class Fields(Protocol):
+    """What a system shows of one state: at least its loss; diagnostics say what else they read.
+
+    Fields are plain Python objects that live inside one trace and compute each quantity once, on
+    first use. They are never carried from one step to the next.
+    """
+
+    @property
+    def loss(self) -> Float[Array, ""]:
+        """The loss, what status checks and stop rules look at."""
+        ...
+
+
+class AbstractSystem(eqx.Module):
+    """Something that evolves: a state, its velocity under gradient flow, and the fields seen.
+
+    Attributes:
+        exact_for: Which schemes this system's coordinates are exact for: "any" where the state is
+            the parameters themselves, "linear" where it is a linear image of them, so that only
+            schemes linear in the gradient may step it.
+    """
+
+    @property
+    @abstractmethod
+    def exact_for(self) -> str:
+        """"any" or "linear"."""
+
+    @abstractmethod
+    def initial_state(self) -> Any:
+        """The state at t = 0, a pytree of arrays."""
+
+    @abstractmethod
+    def fields(self, state: Any) -> Any:
+        """The fields seen from a state (see `Fields`)."""
+
+    @abstractmethod
+    def velocity(self, state: Any, fields: Any = None) -> Any:
+        """d state / dt under gradient flow, a pytree like the state.
+
+        Args:
+            state: Where.
+            fields: The fields of that state where they are at hand; computed otherwise.
+        """
+
+    @abstractmethod
+    def stiffness(self, fields: Any) -> Float[Array, ""]:
+        """Largest decay rate of the linearised flow; gradient descent is stable below 2 over it."""
