@@ -66,9 +66,13 @@ def coactivation(fields: NetworkFields) -> Float[Array, "L n n"]:
 @diagnostic({"alignment": (), "layer_alignment": ("layer",)}, chatters=True)
 def alignment(fields: NetworkFields) -> dict[str, Array]:
     """Cosine of the tangent kernel, and of each layer's kernel, with y y^T."""
-    of = lambda kernel: target_alignment(kernel, fields.targets)  # noqa: E731
-    layers = jnp.stack([of(kernel) for kernel in fields.layer_kernels])
-    return {"alignment": of(fields.tangent_kernel), "layer_alignment": layers}
+    of = jax.vmap(lambda kernel: target_alignment(kernel, fields.targets))
+    return _split("alignment", of(fields.all_kernels))
+
+
+def _split(name: str, found: Float[Array, "L ..."]) -> dict[str, Array]:
+    """What was found for `all_kernels`: of the tangent kernel, and of each layer's."""
+    return {name: found[0], f"layer_{name}": found[1:]}
 
 
 class TopEigenvalues(AbstractDiagnostic):
@@ -89,10 +93,8 @@ class TopEigenvalues(AbstractDiagnostic):
 
     def observe(self, memory: Any, fields: NetworkFields) -> tuple[dict[str, Array], Any]:
         """Eigenvalues by an iterative method."""
-        kernels = [fields.tangent_kernel, *fields.layer_kernels]
-        matrices = jnp.stack([as_matrix(kernel) for kernel in kernels])
-        found = jax.lax.map(lambda matrix: top_eigenvalues(matrix, self.count), matrices)
-        return {"top_eigenvalues": found[0], "layer_top_eigenvalues": found[1:]}, memory
+        top = lambda kernel: top_eigenvalues(as_matrix(kernel), self.count)  # noqa: E731
+        return _split("top_eigenvalues", jax.vmap(top)(fields.all_kernels)), memory
 
 
 @register("top_eigenvalues")
@@ -101,11 +103,10 @@ def make_top_eigenvalues(count: int = 1) -> TopEigenvalues:
     return TopEigenvalues(check_positive_int("count", count))
 
 
-@diagnostic({"spectrum": ("rank",), "layer_spectra": ("layer", "rank")}, chatters=True)
+@diagnostic({"spectrum": ("rank",), "layer_spectrum": ("layer", "rank")}, chatters=True)
 def spectra(fields: NetworkFields) -> dict[str, Array]:
     """All eigenvalues of the tangent kernel and of each layer's kernel, descending. Cost (n C)^3."""
-    layers = jnp.stack([spectrum(as_matrix(kernel)) for kernel in fields.layer_kernels])
-    return {"spectrum": spectrum(as_matrix(fields.tangent_kernel)), "layer_spectra": layers}
+    return _split("spectrum", jax.vmap(lambda k: spectrum(as_matrix(k)))(fields.all_kernels))
 
 
 @register("kernel_movement")
@@ -121,15 +122,13 @@ class KernelMovement(AbstractDiagnostic):
         return {"kernel_movement": (), "layer_kernel_movement": ("layer",)}
 
     def start(self, fields: NetworkFields) -> Float[Array, "L n C n C"]:
-        """The layer kernels at t = 0."""
-        return fields.layer_kernels
+        """The kernels at t = 0."""
+        return fields.all_kernels
 
     def observe(self, memory: Any, fields: NetworkFields) -> tuple[dict[str, Array], Any]:
         """Movement since t = 0."""
-        pairs = zip(fields.layer_kernels, memory, strict=True)
-        layers = jnp.stack([relative_movement(now, then) for now, then in pairs])
-        total = relative_movement(fields.tangent_kernel, jnp.sum(memory, axis=0))
-        return {"kernel_movement": total, "layer_kernel_movement": layers}, memory
+        found = jax.vmap(relative_movement)(fields.all_kernels, memory)
+        return _split("kernel_movement", found), memory
 
 
 @register("flips")

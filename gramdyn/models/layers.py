@@ -6,6 +6,7 @@ class that answers them.
 """
 
 from abc import abstractmethod
+from collections.abc import Callable
 from typing import ClassVar, Self
 
 import equinox as eqx
@@ -73,11 +74,12 @@ class AbstractLayer(eqx.Module):
         products = 1 + (not first) + self.trainable
         return products * 2 * n_samples * sum(leaf.size for leaf in spec if eqx.is_array(leaf))
 
-    def apply_kernel(
-        self, trace: Trace, sens: Float[Array, "n C N"], vector: Float[Array, "n C"]
-    ) -> Float[Array, "n C"]:
-        """Product of this layer's kernel with a vector, the kernel never formed."""
-        return apply_layer_kernel(self.input_gram(trace), sens, vector)
+    def kernel_product(
+        self, trace: Trace, sens: Float[Array, "n C N"]
+    ) -> Callable[[Float[Array, "n C"]], Float[Array, "n C"]]:
+        """Function that multiplies a vector by this layer's kernel, the kernel never formed."""
+        gram = self.input_gram(trace)
+        return lambda vector: apply_layer_kernel(gram, sens, vector)
 
 
 class Dense(AbstractLayer):

@@ -90,6 +90,10 @@ class Group:
         """Index of the first run of each chunk."""
         return range(0, len(self.jobs), self.chunk)
 
+    def runs_from(self, start: int) -> int:
+        """Number of runs in the chunk that starts here."""
+        return min(self.chunk, len(self.jobs) - start)
+
 
 @dataclass(frozen=True)
 class Plan:

@@ -27,9 +27,10 @@ def open(folder: str | Path) -> xr.DataTree:
     path = Path(folder)
     manifest = read_manifest(path)
     tree = xr.open_datatree(path / "results.zarr", engine="zarr", consolidated=False)
-    tree = tree.map_over_datasets(_time_last)
-    tree.attrs = manifest
-    return tree
+    nodes = {g["name"]: _time_last(tree[g["name"]].to_dataset()) for g in manifest["groups"]}
+    found = xr.DataTree.from_dict(nodes)  # in the order of the plan
+    found.attrs = manifest
+    return found
 
 
 def read_manifest(folder: str | Path) -> dict[str, Any]:
@@ -46,6 +47,4 @@ def read_manifest(folder: str | Path) -> dict[str, Any]:
 
 
 def _time_last(data: xr.Dataset) -> xr.Dataset:
-    if "step" not in data.dims:
-        return data
     return data.transpose("run", ..., "step", missing_dims="ignore")

@@ -1,6 +1,7 @@
 """Running a plan: compile each group once, compute its chunks, write them as they come."""
 
 import time
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
@@ -14,6 +15,8 @@ from gramdyn.dynamics.simulate import gaps_between, run_many
 from gramdyn.sweep.config import Config
 from gramdyn.sweep.plan import Group, Plan, make_plan
 from gramdyn.sweep.store import Store
+
+_COMPILERS = 2
 
 
 class Listener(Protocol):
@@ -32,24 +35,48 @@ class Listener(Protocol):
         """The sweep is over."""
 
 
+class Silent:
+    """A listener that does nothing."""
+
+    def begin(self, plan: Plan) -> None:
+        """Nothing."""
+
+    def compiling(self, group: Group) -> None:
+        """Nothing."""
+
+    def advance(self, group: Group, runs: int, failed: int) -> None:
+        """Nothing."""
+
+    def end(self) -> None:
+        """Nothing."""
+
+
 @dataclass
 class Tally:
     """What a sweep came to.
 
     Attributes:
         runs: Runs computed.
-        failed: Of these, runs whose status is not ok.
+        reused: Runs found in the folder from before.
+        failed: Of those computed, runs whose status is not ok.
         programs: Compiled programs, one a group.
-        compile_seconds: Wall seconds spent tracing and compiling.
+        compile_seconds: Seconds spent tracing and compiling, threads added up.
         seconds: Wall seconds in all.
     """
 
     runs: int = 0
+    reused: int = 0
     failed: int = 0
     programs: int = 0
     compile_seconds: float = 0.0
     seconds: float = 0.0
     started: float = field(default_factory=time.perf_counter, repr=False)
+
+    def summary(self) -> dict[str, Any]:
+        """Counts and seconds as plain data."""
+        names = ("runs", "reused", "failed", "programs")
+        seconds = {"compile": round(self.compile_seconds, 3), "total": round(self.seconds, 3)}
+        return {"counts": {name: getattr(self, name) for name in names}, "seconds": seconds}
 
 
 def run_sweep(config: Config, folder: str | Path, listener: Listener | None = None) -> Tally:
@@ -57,7 +84,8 @@ def run_sweep(config: Config, folder: str | Path, listener: Listener | None = No
 
     Args:
         config: The configuration (`gramdyn.load_config`).
-        folder: Where the results go; made if it is not there, and must be empty.
+        folder: Where the results go; made if it is not there. Chunks of this very sweep that are
+            there already are not computed again.
         listener: Who is told of progress.
 
     Returns:
@@ -74,38 +102,52 @@ def run_plan(plan: Plan, folder: str | Path, listener: Listener | None = None) -
     """As `run_sweep`, for a plan made already."""
     store, tally = Store(Path(folder)), Tally()
     store.create(plan)
-    if listener:
-        listener.begin(plan)
+    listener = listener or Silent()
+    listener.begin(plan)
+    # Compiled ahead in threads: a compile keeps one core busy, and chunks run beside it.
+    pool = ThreadPoolExecutor(_COMPILERS)
     try:
-        with plan.runtime.precision():
-            for group in plan.groups:
-                _run_group(group, plan, store, tally, listener)
+        ahead = {g.name: pool.submit(_compile, g, plan) for g in plan.groups if store.missing(g)}
+        for group in plan.groups:
+            _run_group(group, plan, store, tally, ahead.pop(group.name, None), listener)
     finally:
-        if listener:
-            listener.end()
+        pool.shutdown(cancel_futures=True)
+        listener.end()
     tally.seconds = time.perf_counter() - tally.started
-    counts = {"runs": tally.runs, "failed": tally.failed, "programs": tally.programs}
-    seconds = {"compile": round(tally.compile_seconds, 3), "total": round(tally.seconds, 3)}
-    store.finish({"counts": counts, "seconds": seconds})
+    store.finish(tally.summary())
     return tally
 
 
-def _run_group(
-    group: Group, plan: Plan, store: Store, tally: Tally, listener: Listener | None
-) -> None:
-    if listener:
-        listener.compiling(group)
+def _compile(group: Group, plan: Plan) -> tuple[Any, float]:
+    """The group's program, and the seconds it took to trace and compile."""
     begun = time.perf_counter()
-    compiled = run_many.lower(*_arguments(group, plan, 0)).compile()
-    tally.compile_seconds += time.perf_counter() - begun
+    with plan.runtime.precision():
+        compiled = run_many.lower(*_arguments(group, plan, 0)).compile()
+    return compiled, time.perf_counter() - begun
+
+
+def _run_group(
+    group: Group, plan: Plan, store: Store, tally: Tally, program: Any, listener: Listener
+) -> None:
+    missing = store.missing(group)
+    reused = len(group.jobs) - sum(group.runs_from(start) for start in missing)
+    tally.reused += reused
+    if reused:
+        listener.advance(group, reused, 0)
+    if not missing:
+        return
+    listener.compiling(group)
+    compiled, seconds = program.result()
+    tally.compile_seconds += seconds
     tally.programs += 1
     waiting: Any = None
-    for start in [*group.starts, None]:
-        # Dispatched before the chunk before it is written, so that writing overlaps computing.
-        going = None if start is None else (start, compiled(*_arguments(group, plan, start)))
-        if waiting is not None:
-            _write(group, *waiting, store, tally, listener)
-        waiting = going
+    with plan.runtime.precision():
+        for start in [*missing, None]:
+            # Dispatched before the chunk before it is written: writing overlaps computing.
+            going = None if start is None else (start, compiled(*_arguments(group, plan, start)))
+            if waiting is not None:
+                _write(group, *waiting, store, tally, listener)
+            waiting = going
 
 
 def _arguments(group: Group, plan: Plan, start: int) -> tuple[Any, ...]:
@@ -131,15 +173,14 @@ def _cast(leaf: np.ndarray, dtype: str) -> np.ndarray:
 
 
 def _write(
-    group: Group, start: int, out: Any, store: Store, tally: Tally, listener: Listener | None
+    group: Group, start: int, out: Any, store: Store, tally: Tally, listener: Listener
 ) -> None:
     records, status, failed_at, step_size, _ = out
-    count = min(group.chunk, len(group.jobs) - start)
+    count = group.runs_from(start)
     found = {**records, "status": status, "failed_at": failed_at, "step_size": step_size}
     host = {name: np.asarray(array)[:count] for name, array in found.items()}
     failed = int(np.sum(host["status"] != 0))
     store.write(group, start, host, {"failed": failed})
     tally.runs += count
     tally.failed += failed
-    if listener:
-        listener.advance(group, count, failed)
+    listener.advance(group, count, failed)

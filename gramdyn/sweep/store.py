@@ -38,29 +38,47 @@ class Store:
     def create(self, plan: Plan) -> None:
         """Make the folder, its manifest and every array, before anything is computed.
 
+        A folder that holds this very sweep is kept as it is, to go on from.
+
         Raises:
             InputError: if the folder cannot be written or holds something else.
         """
         try:
             self.folder.mkdir(parents=True, exist_ok=True)
-            self._refuse_foreign(plan)
-            (self.folder / "done").mkdir(exist_ok=True)
-            write_json(self.folder / "manifest.json", make_manifest(plan))
+            manifest = make_manifest(plan)
+            if any(self.folder.iterdir()):
+                return self._accept(manifest)
+            (self.folder / "done").mkdir()
             root = zarr.open_group(self.arrays, mode="w")
             for group in plan.groups:
                 _create_group(root, group)
+            write_json(self.folder / "manifest.json", manifest)  # last: it says the rest is there
         except OSError as error:
             reason = error.strerror or error
             raise InputError(f"Folder {self.folder} cannot be written: {reason}.") from None
 
-    def _refuse_foreign(self, plan: Plan) -> None:
-        if not any(self.folder.iterdir()):
-            return
-        raise InputError(
-            f"Folder {self.folder} must be empty or not there yet, but holds "
-            f"{'a run' if (self.folder / 'manifest.json').exists() else 'other files'}; "
-            "name another with -o."
-        )
+    def _accept(self, manifest: dict[str, Any]) -> None:
+        """Refuse a folder that holds anything but this sweep."""
+        path = self.folder / "manifest.json"
+        if not path.exists():
+            raise InputError(
+                f"Folder {self.folder} must be empty or not there yet, but holds other files; "
+                "name another with -o."
+            )
+        there = read_json(path)
+        for name in ("digest", "gramdyn", "commit", "versions", "device", "groups"):
+            if there.get(name) != manifest[name]:
+                raise InputError(
+                    f"Folder {self.folder} holds another sweep: its {name} is {there.get(name)}, "
+                    f"but would be {manifest[name]}; name another with -o."
+                )
+
+    def missing(self, group: Group) -> list[int]:
+        """First runs of the chunks that are not there yet."""
+        return [start for start in group.starts if not self._marker(group, start).exists()]
+
+    def _marker(self, group: Group, start: int) -> Path:
+        return self.folder / "done" / f"{group.name}-{start}.json"
 
     def write(self, group: Group, start: int, found: dict[str, np.ndarray], facts: Any) -> None:
         """Write one chunk of runs, then its marker.
@@ -77,8 +95,8 @@ class Store:
             array = node[name]
             assert isinstance(array, zarr.Array)
             array[start : start + count] = values
-        marker = self.folder / "done" / f"{group.name}-{start}.json"
-        write_json(marker, {"runs": count, "written": now(), **facts})
+        marker = {"runs": count, "written": now(), **facts}
+        write_json(self._marker(group, start), marker)
 
     def finish(self, facts: Any) -> None:
         """Note in the manifest that every chunk is there."""

@@ -78,10 +78,10 @@ class NetworkSystem(AbstractSystem):
 
     def stiffness(self, fields: NetworkFields) -> Float[Array, ""]:
         """s times the largest eigenvalue of the tangent kernel."""
-        shape = fields.targets.shape
+        shape, product = fields.targets.shape, fields.kernel_product()
 
         def apply(vector: Float[Array, " m"]) -> Float[Array, " m"]:
-            return fields.apply_tangent_kernel(vector.reshape(shape)).reshape(-1)
+            return product(vector.reshape(shape)).reshape(-1)
 
         top = top_eigenvalues_of(apply, fields.targets.size, fields.targets.dtype)
         return fields.loss_scale * top[0]

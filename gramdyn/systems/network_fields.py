@@ -1,5 +1,7 @@
 """The fields of a network on its training set, each computed once, on first use."""
 
+import functools
+from collections.abc import Callable
 from functools import cached_property
 
 import jax.numpy as jnp
@@ -100,8 +102,13 @@ class NetworkFields:
         """Sum of the layer kernels, shape (n, C, n, C)."""
         return tangent_kernel(self.layer_kernels)
 
-    def apply_tangent_kernel(self, vector: Float[Array, "n C"]) -> Float[Array, "n C"]:
-        """Product of the tangent kernel with a vector, no kernel formed."""
+    @cached_property
+    def all_kernels(self) -> Float[Array, "L n C n C"]:
+        """The tangent kernel, then each layer's, shape (1 + layers, n, C, n, C)."""
+        return jnp.concatenate([self.tangent_kernel[None], self.layer_kernels])
+
+    def kernel_product(self) -> Callable[[Float[Array, "n C"]], Float[Array, "n C"]]:
+        """Function that multiplies a vector by the tangent kernel, no kernel formed."""
         layers, traces, sens = self.network.layers, self.traces, self.sens
-        found = [layers[i].apply_kernel(traces[i], sens[i], vector) for i in self.trained]
-        return jnp.sum(jnp.stack(found), axis=0)
+        products = [layers[i].kernel_product(traces[i], sens[i]) for i in self.trained]
+        return lambda vector: functools.reduce(jnp.add, [one(vector) for one in products])

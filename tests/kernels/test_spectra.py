@@ -1,10 +1,12 @@
-"""Largest eigenvalues against numpy.linalg.eigvalsh in float64, on kernels and on nasty matrices."""
+"""Eigenvalues against numpy.linalg.eigvalsh in float64, on kernels and on nasty matrices."""
+
+from functools import cache
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from gramdyn._errors import InputError
@@ -52,6 +54,7 @@ def mirrored(m: int) -> np.ndarray:
     return np.block([[half, -half], [-half, half]])
 
 
+@cache
 def nasty_cases(m: int) -> dict[str, np.ndarray]:
     i = np.arange(m)
     falling = 1 - i / m
@@ -96,24 +99,25 @@ def close(found, true, tolerance: float) -> None:
     assert np.max(np.abs(found - true)) <= tolerance * abs(true[0])
 
 
-@pytest.fixture(scope="module")
-def compiled():
+@cache
+def compiled(n_top: int):
     """One compiled function a setting, shared by all cases."""
-    kept = {}
+    return jax.jit(lambda matrix: top_eigenvalues(matrix, n_top))
 
-    def get(n_top: int):
-        if n_top not in kept:
-            kept[n_top] = jax.jit(lambda matrix: top_eigenvalues(matrix, n_top))
-        return kept[n_top]
 
-    return get
+@cache
+def compiled_operator(n_top: int):
+    def top(matrix):
+        return top_eigenvalues_of(lambda v: matrix @ v, len(matrix), matrix.dtype, n_top)
+
+    return jax.jit(top)
 
 
 @pytest.mark.parametrize("dtype", DTYPES)
-@pytest.mark.parametrize("m", [32, 64, 128])
+@pytest.mark.parametrize("m", [32, 100])
 @pytest.mark.parametrize("n_top", [1, 3])
 @pytest.mark.parametrize("case", nasty_cases(32))
-def test_equals_the_dense_eigenvalues(compiled, case, n_top, m, dtype):
+def test_equals_the_dense_eigenvalues(case, n_top, m, dtype):
     matrix = nasty_cases(m)[case].astype(dtype)
     found = compiled(n_top)(jnp.asarray(matrix))
     assert found.dtype == dtype
@@ -121,7 +125,7 @@ def test_equals_the_dense_eigenvalues(compiled, case, n_top, m, dtype):
 
 
 @pytest.mark.parametrize("dtype", DTYPES)
-def test_kernels_of_networks_reach_rounding(compiled, dtype):
+def test_kernels_of_networks_reach_rounding(dtype):
     """What the residual rule gives in practice, far below what it promises."""
     for seed in range(4):
         for kernel in relu_kernels(128, 2, d=128, seed=seed):
@@ -138,7 +142,17 @@ def test_many_eigenvalues(n_top, dtype):
 
 
 @pytest.mark.parametrize("dtype", DTYPES)
-@pytest.mark.parametrize("m", [1, 2, 3, 7, 23, 24, 25])
+@pytest.mark.parametrize("n_top", [1, 6])
+@pytest.mark.parametrize("rank", [7, 25, 100])
+def test_multiple_eigenvalues_of_an_unscaled_operator(rank, n_top, dtype):
+    """Every step ends in a breakdown here: single passes gave 500 for the identity."""
+    matrix = with_eigenvalues(np.arange(100) < rank).astype(dtype)
+    found = compiled_operator(n_top)(jnp.asarray(matrix))
+    close(found, exact(matrix)[:n_top], TOLERANCE[dtype])
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("m", [1, 2, 7, 23, 24, 25])
 def test_small_matrices(m, dtype):
     matrix = with_eigenvalues(1.0 + np.arange(m)).astype(dtype)
     for n_top in {1, min(2, m), m}:
@@ -149,28 +163,25 @@ def test_small_matrices(m, dtype):
 
 @pytest.mark.parametrize("factor", [1e-30, 1e-15, 1e15, 1e30])
 @pytest.mark.parametrize("case", ["relu depth 1 layer 1", "identity", "ones", "diagonal"])
-def test_badly_scaled_float32(compiled, case, factor):
+def test_badly_scaled_float32(case, factor):
     matrix = (nasty_cases(64)[case] * factor).astype("float32")
     close(compiled(1)(jnp.asarray(matrix)), exact(matrix)[:1], 1e-4)
-    found = top_eigenvalues_of(lambda v: jnp.asarray(matrix) @ v, 64, jnp.float32, 2)
+    found = compiled_operator(2)(jnp.asarray(matrix))
     close(found, exact(matrix)[:2], 1e-4)
 
 
 @pytest.mark.parametrize("m", [1, 5, 64])
-@pytest.mark.parametrize("bad", [np.nan, np.inf, -np.inf])
-@pytest.mark.parametrize("where", ["corner", "off the diagonal", "everywhere"])
-def test_not_finite_gives_nan(m, bad, where):
-    matrix = np.eye(m)
-    if where == "corner":
-        matrix[-1, -1] = bad
-    elif where == "off the diagonal":
-        matrix[m // 2, m // 3] = matrix[m // 3, m // 2] = bad
-    else:
-        matrix[:] = bad
-    matrix = jnp.asarray(matrix, jnp.float32)
-    assert np.all(np.isnan(top_eigenvalues(matrix)))
-    assert np.all(np.isnan(spectrum(matrix)))
-    assert np.all(np.isnan(top_eigenvalues_of(lambda v: matrix @ v, m, jnp.float32)))
+def test_not_finite_gives_nan(m):
+    broken = []
+    for bad in (np.nan, np.inf, -np.inf):
+        corner, pair = np.eye(m), np.eye(m)
+        corner[-1, -1] = bad
+        pair[m // 2, m // 3] = pair[m // 3, m // 2] = bad
+        broken += [corner, pair, np.full((m, m), bad)]
+    for matrix in jnp.asarray(np.stack(broken), jnp.float32):
+        assert np.all(np.isnan(compiled(1)(matrix)))
+        assert np.all(np.isnan(compiled_operator(1)(matrix)))
+        assert np.all(np.isnan(spectrum(matrix)))
 
 
 @pytest.mark.parametrize("dtype", DTYPES)
@@ -197,7 +208,7 @@ def test_products_are_limited():
 
 
 def test_vmap_map_scan_and_single_agree():
-    """Easy, hard, zero and broken matrices in one batch: each result is that of the matrix alone."""
+    """Easy, hard, zero and broken matrices in one batch: each result is as for the matrix alone."""
     cases = nasty_cases(64)
     names = ["relu depth 1 layer 1", "zero", "second differences", "identity", "cluster of ten"]
     batch = np.stack([cases[name] for name in names] + [np.full((64, 64), np.nan)])
@@ -206,7 +217,7 @@ def test_vmap_map_scan_and_single_agree():
     def top_two(matrix):
         return top_eigenvalues(matrix, 2)
 
-    single = np.stack([jax.jit(top_two)(matrix) for matrix in batch])
+    single = np.stack([compiled(2)(matrix) for matrix in batch])
     by_map = jax.jit(lambda b: jax.lax.map(top_two, b))(batch)
     by_chunks = jax.jit(lambda b: jax.lax.map(top_two, b, batch_size=4))(batch)
     by_vmap = jax.jit(jax.vmap(top_two))(batch)
@@ -227,7 +238,6 @@ def test_arguments_are_checked():
         top_eigenvalues(jnp.eye(64), n_iter=0)
 
 
-jitted_top_two = jax.jit(lambda matrix: top_eigenvalues(matrix, 2))
 shapes = st.sampled_from([(32, 8), (48, 48), (48, 96)])
 seeds = st.integers(0, 2**31)
 
@@ -237,16 +247,14 @@ def random_gram(shape: tuple[int, int], seed: int) -> np.ndarray:
     return factor @ factor.T
 
 
-@settings(max_examples=20, deadline=None)
 @given(shape=shapes, seed=seeds, exponent=st.integers(-200, 200))
 def test_scaling(shape, seed, exponent):
     matrix = jnp.asarray(random_gram(shape, seed))
     factor = 2.0**exponent
-    scaled = jitted_top_two(matrix * factor)
-    np.testing.assert_allclose(scaled, jitted_top_two(matrix) * factor, rtol=1e-12)
+    scaled = compiled(2)(matrix * factor)
+    np.testing.assert_allclose(scaled, compiled(2)(matrix) * factor, rtol=1e-12)
 
 
-@settings(max_examples=20, deadline=None)
 @given(shape=shapes, seed=seeds)
 def test_permuting_and_turning_change_nothing(shape, seed):
     matrix = random_gram(shape, seed)
@@ -254,17 +262,16 @@ def test_permuting_and_turning_change_nothing(shape, seed):
     order = rng.permutation(shape[0])
     turn, _ = np.linalg.qr(rng.normal(size=matrix.shape))
     turned = turn @ matrix @ turn.T
-    top = jitted_top_two(jnp.asarray(matrix))
+    top = compiled(2)(jnp.asarray(matrix))
     for other in (matrix[order][:, order], (turned + turned.T) / 2):
-        np.testing.assert_allclose(jitted_top_two(jnp.asarray(other)), top, rtol=1e-8)
+        np.testing.assert_allclose(compiled(2)(jnp.asarray(other)), top, rtol=1e-8)
 
 
-@settings(max_examples=20, deadline=None)
 @given(shape=shapes, seed=seeds)
 def test_bounds(shape, seed):
     """Between the largest diagonal entry and the trace; the trace is the sum of the spectrum."""
     matrix = jnp.asarray(random_gram(shape, seed))
-    top = jitted_top_two(matrix)
+    top = compiled(2)(matrix)
     trace = float(jnp.trace(matrix))
     assert float(jnp.max(jnp.diagonal(matrix))) <= float(top[0]) * (1 + 1e-12)
     assert float(top[0] + top[1]) <= trace * (1 + 1e-12)

@@ -1,0 +1,88 @@
+"""Commands and their options."""
+
+import os
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from gramdyn._errors import InputError
+
+app = typer.Typer(
+    add_completion=False,
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    help="Simulate the learning dynamics of neural networks in training-set space.",
+)
+
+ConfigFile = Annotated[Path, typer.Argument(help="YAML file, such as configs/quickstart.yaml.")]
+Folder = Annotated[Path, typer.Argument(help="What `gramdyn run` wrote.")]
+Changes = Annotated[
+    list[str] | None,
+    typer.Option("--set", metavar="KEY=VALUE", help="Change a key; axes are sweep.KEY. Repeatable."),
+]
+
+
+@app.command()
+def run(
+    config: ConfigFile,
+    out: Annotated[
+        Path | None,
+        typer.Option("-o", "--out", help="Run folder; by default runs/NAME-DIGEST."),
+    ] = None,
+    change: Changes = None,
+) -> None:
+    """Run a sweep, show what came out, and store it in a folder."""
+    from gramdyn.cli.run import run_config
+
+    run_config(config, out, change or [])
+
+
+@app.command()
+def plan(config: ConfigFile, change: Changes = None) -> None:
+    """Show groups, runs, bytes, operations and chunks of a sweep without running it."""
+    from gramdyn.cli.run import plan_config
+
+    plan_config(config, change or [])
+
+
+@app.command()
+def report(
+    folder: Folder,
+    out: Annotated[Path | None, typer.Option("-o", "--out", help="HTML file to write.")] = None,
+) -> None:
+    """Write the pictures of a run folder as one HTML file that opens without a network."""
+    from gramdyn.cli.show import report_folder
+
+    report_folder(folder, out)
+
+
+@app.command("list")
+def list_(folder: Folder) -> None:
+    """List what a run folder holds: its groups, arrays, axes and states."""
+    from gramdyn.cli.show import list_folder
+
+    list_folder(folder)
+
+
+@app.command()
+def doctor() -> None:
+    """Say device, versions, precision and cache, and try the toolchain for known wrong numbers."""
+    from gramdyn.cli.doctor import examine
+
+    raise typer.Exit(examine())
+
+
+def main() -> None:
+    """Run the command line; input that cannot be used is one line on stderr and status 2."""
+    # XLA prints a screenful a program when the compile cache hits on CPU; its errors still raise.
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+    try:
+        app()
+    except InputError as error:
+        print(f"gramdyn: {error}", file=sys.stderr)
+        sys.exit(2)
+    except KeyboardInterrupt:
+        print("gramdyn: stopped; the same command goes on from here.", file=sys.stderr)
+        sys.exit(130)

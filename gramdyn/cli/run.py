@@ -1,0 +1,59 @@
+"""`gramdyn run` and `gramdyn plan`."""
+
+from pathlib import Path
+
+from rich.console import Console
+
+from gramdyn.cli.progress import Progress
+from gramdyn.cli.tables import plan_table, summary_table
+from gramdyn.sweep.config import Config
+from gramdyn.sweep.load import load_config
+from gramdyn.sweep.plan import Plan, make_plan
+from gramdyn.sweep.results import open as open_results
+from gramdyn.sweep.run import Tally, run_plan
+from gramdyn.sweep.runtime import use_all_cores, use_compile_cache
+
+
+def run_config(file: Path, out: Path | None, changes: list[str]) -> None:
+    """Plan, run with progress, and print the table of what came out."""
+    config, plan = _planned(file, changes)
+    folder = out or Path("runs") / f"{file.stem}-{config.digest()[:8]}"
+    console = Console()
+    console.print(plan_table(plan))
+    console.print(_totals(plan))
+    tally = run_plan(plan, folder, Progress(console))
+    console.print(summary_table(open_results(folder)))
+    console.print(_told(tally))
+    console.print(f"results in {folder}; pictures: gramdyn report {folder}", highlight=False)
+
+
+def plan_config(file: Path, changes: list[str]) -> None:
+    """Print the plan."""
+    _, plan = _planned(file, changes)
+    console = Console()
+    console.print(plan_table(plan))
+    console.print(_totals(plan))
+
+
+def _planned(file: Path, changes: list[str]) -> tuple[Config, Plan]:
+    config = load_config(file, changes)
+    use_all_cores()
+    use_compile_cache()
+    return config, make_plan(config)
+
+
+def _totals(plan: Plan) -> str:
+    devices = plan.runtime.devices
+    return (
+        f"{plan.n_runs} runs in {len(plan.groups)} programs, {plan.flops / 1e12:.3g} TFLOP of "
+        f"training, {plan.stored_bytes / 1e6:.4g} MB of records before compression; "
+        f"{len(devices)} {plan.runtime.platform} device(s), {plan.runtime.dtype}"
+    )
+
+
+def _told(tally: Tally) -> str:
+    failed = f"{tally.failed} failed" if tally.failed else "none failed"
+    return (
+        f"{tally.runs} runs computed, {tally.reused} reused, {failed}; {tally.programs} programs "
+        f"compiled in {tally.compile_seconds:.1f} s of thread time; {tally.seconds:.1f} s in all"
+    )

@@ -1,0 +1,34 @@
+"""`gramdyn report` and `gramdyn list`."""
+
+from pathlib import Path
+
+from rich.console import Console
+from rich.table import Table
+
+from gramdyn.dynamics.status import status_name
+from gramdyn.report.page import write_report
+from gramdyn.sweep.results import open as open_results
+
+
+def report_folder(folder: Path, out: Path | None) -> None:
+    """Write the report and say where."""
+    print(write_report(folder, out))
+
+
+def list_folder(folder: Path) -> None:
+    """Print groups, arrays with their axes, and states of the runs."""
+    import numpy as np
+
+    tree = open_results(folder)
+    table = Table(title=f"{folder}", title_justify="left")
+    for name in ("group", "runs", "status", "arrays"):
+        table.add_column(name)
+    for name, node in tree.children.items():
+        codes, counts = np.unique(node["status"].values, return_counts=True)
+        known = {-1: "not computed"}
+        told = ", ".join(
+            f"{n} {known.get(int(c)) or status_name(c)}" for c, n in zip(codes, counts, strict=True)
+        )
+        arrays = "\n".join(f"{k} ({', '.join(map(str, v.dims))})" for k, v in node.data_vars.items())
+        table.add_row(name, str(node.sizes["run"]), told, arrays)
+    Console().print(table)

@@ -1,0 +1,113 @@
+"""Which axis of a sweep becomes colour, which a panel, and what they are called."""
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from gramdyn.report.cells import Cell
+
+_RELATIVE = re.compile(r"relative: ([-+.\deE]+)")
+
+
+@dataclass(frozen=True)
+class Roles:
+    """What the axes that vary are shown by.
+
+    Attributes:
+        colour: Axis shown by colour.
+        facet: Axis with a panel a value.
+        dash: Axes left over, shown by the dashes of a line.
+    """
+
+    colour: str | None
+    facet: str | None
+    dash: tuple[str, ...]
+
+
+def as_number(value: Any) -> float | None:
+    """A value of an axis as a number, "relative: 0.5" as 0.5; None if it is none."""
+    if isinstance(value, bool):
+        return None
+    if isinstance(value, int | float):
+        return float(value)
+    found = _RELATIVE.fullmatch(str(value))
+    return float(found[1]) if found else None
+
+
+def axis_values(cells: Sequence[Cell], name: str) -> list[Any]:
+    """Distinct values of an axis: ascending if they are numbers, else as they first come."""
+    values = list(dict.fromkeys(cell.place[name] for cell in cells if name in cell.place))
+    numbers = [as_number(value) for value in values]
+    if any(number is None for number in numbers):
+        return values
+    return [value for _, value in sorted(zip(numbers, values, strict=True))]
+
+
+def varying(cells: Sequence[Cell]) -> list[str]:
+    """Axes with at least two values."""
+    names = dict.fromkeys(name for cell in cells for name in cell.place)
+    return [name for name in names if len(axis_values(cells, name)) > 1]
+
+
+def is_numeric(cells: Sequence[Cell], name: str) -> bool:
+    """Whether every value of an axis is a number."""
+    return all(as_number(value) is not None for value in axis_values(cells, name))
+
+
+def choose_roles(cells: Sequence[Cell]) -> Roles:
+    """Roles of the axes that vary.
+
+    Colour is the numeric axis with the most values, the width first among equals; depth gets the
+    panels if it varies and is not needed for the colour.
+    """
+    names = varying(cells)
+    size = {name: len(axis_values(cells, name)) for name in names}
+    others = [name for name in names if name != "depth"] or names
+    numeric = [name for name in others if is_numeric(cells, name)] or others
+    colour = max(numeric, key=lambda name: (size[name], name == "width"), default=None)
+    rest = [name for name in names if name != colour]
+    facet = max(rest, key=lambda name: (name == "depth", size[name]), default=None)
+    return Roles(colour, facet, tuple(name for name in rest if name != facet))
+
+
+def axis_title(name: str) -> str:
+    """An axis in words: its last part, spaces for underscores."""
+    return name.rsplit(".", 1)[-1].replace("_", " ")
+
+
+def value_title(value: Any) -> str:
+    """A number to four figures, whole thousands in full; anything else as text."""
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        return str(value).replace("relative: ", "relative ")
+    if 1e4 <= abs(value) < 1e7 or isinstance(value, int):
+        return f"{value:.0f}"
+    return f"{value:.4g}"
+
+
+def place_title(place: dict[str, Any], names: Sequence[str]) -> str:
+    """A place in words, such as "width 64, depth 2", by the axes given."""
+    told = [f"{axis_title(name)} {value_title(place[name])}" for name in names if name in place]
+    return ", ".join(told)
+
+
+def extreme_cells(cells: Sequence[Cell], record: str) -> list[Cell]:
+    """The two cells worth a close look: last panel, least and greatest colour.
+
+    In a sweep of widths and depths these are the narrowest and the widest of the deepest
+    networks. One cell if there is no more; none if the record is missing.
+    """
+    there = [cell for cell in cells if cell.has(record)]
+    roles = choose_roles(there)
+    if roles.facet is not None:
+        there = _at(there, roles.facet, axis_values(there, roles.facet)[-1])
+    for name in roles.dash:
+        there = _at(there, name, there[0].place[name])
+    if roles.colour is not None:
+        order = axis_values(there, roles.colour)
+        there = sorted(there, key=lambda cell: order.index(cell.place[roles.colour]))
+    return there if len(there) < 2 else [there[0], there[-1]]
+
+
+def _at(cells: list[Cell], name: str, value: Any) -> list[Cell]:
+    return [cell for cell in cells if cell.place.get(name) == value]

@@ -1,0 +1,42 @@
+"""Settings of every test: float64, strict promotion, four CPU devices, compiled programs kept.
+
+The tests set precision themselves, since importing gramdyn changes no global setting of JAX.
+"""
+
+import os
+
+# A hit of the compile cache on CPU prints kilobytes about two machine features that are no more
+# than hints to the compiler; they come from C++ and look like errors.
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+
+import jax  # noqa: E402
+import pytest  # noqa: E402
+from hypothesis import HealthCheck, settings  # noqa: E402
+
+from gramdyn.sweep.runtime import use_compile_cache  # noqa: E402
+
+jax.config.update("jax_num_cpu_devices", 4)
+jax.config.update("jax_enable_x64", True)
+jax.config.update("jax_default_matmul_precision", "highest")
+# Write the axes and the dtypes you mean: a hidden promotion is a defect.
+jax.config.update("jax_numpy_dtype_promotion", "strict")
+jax.config.update("jax_numpy_rank_promotion", "raise")
+# Most of the time of a first run is compiling; the folder is the user's, GRAMDYN_CACHE=off for none.
+use_compile_cache()
+
+# No deadline, since the first example compiles; the same examples in every run.
+settings.register_profile(
+    "gramdyn",
+    deadline=None,
+    derandomize=True,
+    database=None,
+    max_examples=20,
+    suppress_health_check=[HealthCheck.too_slow],
+)
+settings.load_profile("gramdyn")
+
+
+@pytest.fixture
+def key() -> jax.Array:
+    """A random key, the same in every test."""
+    return jax.random.key(20240)
