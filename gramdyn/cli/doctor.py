@@ -1,8 +1,8 @@
 """`gramdyn doctor`: what computes here, and whether it computes right."""
 
 import jax
-from rich.console import Console
 
+from gramdyn.cli.tables import make_console
 from gramdyn.sweep.canary import wrong_sums
 from gramdyn.sweep.manifest import versions
 from gramdyn.sweep.runtime import cache_folder, use_all_cores, use_compile_cache
@@ -12,7 +12,7 @@ def examine() -> int:
     """Print device, versions, precision, cache and canary; 1 if the toolchain gives wrong numbers."""
     use_all_cores()
     use_compile_cache()
-    console = Console(highlight=False)
+    console = make_console()
     devices = jax.local_devices()
     console.print(f"device      {len(devices)} x {devices[0].platform} ({devices[0].device_kind})")
     console.print(f"versions    {', '.join(f'{k} {v}' for k, v in versions().items())}")

@@ -2,10 +2,8 @@
 
 from pathlib import Path
 
-from rich.console import Console
-
 from gramdyn.cli.progress import Progress
-from gramdyn.cli.tables import plan_table, summary_table
+from gramdyn.cli.tables import make_console, plan_table, summary_table
 from gramdyn.sweep.config import Config
 from gramdyn.sweep.load import load_config
 from gramdyn.sweep.plan import Plan, make_plan
@@ -18,7 +16,7 @@ def run_config(file: Path, out: Path | None, changes: list[str]) -> None:
     """Plan, run with progress, and print the table of what came out."""
     config, plan = _planned(file, changes)
     folder = out or Path("runs") / f"{file.stem}-{config.digest()[:8]}"
-    console = Console()
+    console = make_console()
     console.print(plan_table(plan))
     console.print(_totals(plan))
     tally = run_plan(plan, folder, Progress(console))
@@ -30,7 +28,7 @@ def run_config(file: Path, out: Path | None, changes: list[str]) -> None:
 def plan_config(file: Path, changes: list[str]) -> None:
     """Print the plan."""
     _, plan = _planned(file, changes)
-    console = Console()
+    console = make_console()
     console.print(plan_table(plan))
     console.print(_totals(plan))
 

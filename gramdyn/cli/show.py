@@ -2,9 +2,9 @@
 
 from pathlib import Path
 
-from rich.console import Console
 from rich.table import Table
 
+from gramdyn.cli.tables import make_console
 from gramdyn.dynamics.status import status_name
 from gramdyn.report.page import write_report
 from gramdyn.sweep.results import open as open_results
@@ -31,4 +31,4 @@ def list_folder(folder: Path) -> None:
         )
         arrays = "\n".join(f"{k} ({', '.join(map(str, v.dims))})" for k, v in node.data_vars.items())
         table.add_row(name, str(node.sizes["run"]), told, arrays)
-    Console().print(table)
+    make_console().print(table)

@@ -5,7 +5,7 @@ it over a leading axis is a batch (`gramdyn.dynamics.batch`). Nothing talks to t
 """
 
 from dataclasses import replace
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 import equinox as eqx
 import jax
@@ -19,6 +19,7 @@ from gramdyn.dynamics.status import check_loss, is_ok
 from gramdyn.systems.base import AbstractSystem
 
 
+@runtime_checkable
 class Recorder(Protocol):
     """What the loop asks of whoever looks at the fields: a fold over the trajectory."""
 

@@ -67,10 +67,12 @@ class Optax(AbstractScheme):
 
     def init(self, state: Any) -> Any:
         """State of the optimiser."""
-        return self.transformation().init(state)
+        with jax.numpy_dtype_promotion("standard"):  # optax counts steps in other dtypes
+            return self.transformation().init(state)
 
     def step(self, system: AbstractSystem, state: Any, memory: Any, fields: Any) -> Any:
         """One update."""
         gradient = jax.tree.map(lambda v: -v, system.velocity(state, fields))
-        updates, memory = self.transformation().update(gradient, memory, state)
-        return optax.apply_updates(state, updates), memory
+        with jax.numpy_dtype_promotion("standard"):
+            updates, memory = self.transformation().update(gradient, memory, state)
+            return optax.apply_updates(state, updates), memory

@@ -4,6 +4,7 @@ from collections.abc import Callable
 from typing import Any, Literal, TypeVar
 
 from gramdyn._checks import check_known
+from gramdyn._types import Scalar
 from gramdyn.dynamics.adaptive import Adaptive
 from gramdyn.dynamics.optimisers import Optax
 from gramdyn.dynamics.schemes import (
@@ -22,7 +23,7 @@ def register_scheme(name: str) -> Callable[[Make], Make]:
     """Enter a factory of schemes by name.
 
     Its keyword arguments, with their annotations, are the keys a configuration may give; those
-    annotated as floats (and the step) may be axes of a sweep without compiling anew.
+    annotated `Scalar` (or `Step`) may be axes of a sweep without compiling anew.
     """
 
     def enter(make: Make) -> Make:
@@ -34,7 +35,7 @@ def register_scheme(name: str) -> Callable[[Make], Make]:
 
 @register_scheme("gradient_descent")
 def make_gradient_descent(
-    *, step_size: Step, momentum: float | None = None, weight_decay: float | None = None
+    *, step_size: Step, momentum: Scalar | None = None, weight_decay: Scalar | None = None
 ) -> AbstractScheme:
     """Gradient descent with heavy-ball momentum and weight decay."""
     return GradientDescent(step_size, momentum, weight_decay)
@@ -45,8 +46,8 @@ def make_gradient_flow(
     *,
     step_size: Step,
     method: Literal["euler", "rk4", "adaptive"] = "euler",
-    rtol: float = 1e-5,
-    atol: float = 1e-8,
+    rtol: Scalar = 1e-5,
+    atol: Scalar = 1e-8,
     max_steps: int = 4096,
 ) -> AbstractScheme:
     """Gradient flow in time steps of `step_size`; tolerances belong to the adaptive method."""

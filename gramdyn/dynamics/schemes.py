@@ -1,7 +1,7 @@
 """Schemes: how a state is stepped."""
 
 from abc import abstractmethod
-from typing import Any, Self
+from typing import Any
 
 import equinox as eqx
 import jax
@@ -11,7 +11,7 @@ from jaxtyping import Array, Int
 from gramdyn._checks import check
 from gramdyn._types import Scalar
 from gramdyn.dynamics.status import Status
-from gramdyn.systems.base import AbstractSystem, Fields
+from gramdyn.systems.base import AbstractFields, AbstractSystem
 
 
 class Relative(eqx.Module):
@@ -42,7 +42,7 @@ class AbstractScheme(eqx.Module):
     step_size: eqx.AbstractVar[Step]
     linear: eqx.AbstractVar[bool]
 
-    def with_step_size(self, step_size: Scalar) -> Self:
+    def with_step_size(self, step_size: Scalar) -> "AbstractScheme":
         """The scheme with another step."""
         is_relative = lambda leaf: isinstance(leaf, Relative)  # noqa: E731
         return eqx.tree_at(lambda tree: tree.step_size, self, step_size, is_leaf=is_relative)
@@ -60,7 +60,9 @@ class AbstractScheme(eqx.Module):
         return jnp.asarray(Status.OK, jnp.int32)
 
 
-def resolve_step(scheme: AbstractScheme, system: AbstractSystem, fields: Fields) -> AbstractScheme:
+def resolve_step(
+    scheme: AbstractScheme, system: AbstractSystem, fields: AbstractFields
+) -> AbstractScheme:
     """The scheme with its step as an array, a relative one taken from the fields at t = 0."""
     step, dtype = scheme.step_size, fields.loss.dtype
     if isinstance(step, Relative):

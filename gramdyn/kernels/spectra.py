@@ -41,8 +41,8 @@ def top_eigenvalues(
     Raises:
         InputError: `n_top` is not between 1 and m, or `n_iter` is not a positive whole number.
 
-    Cost: 8 to 48 products of 2 m^2 operations for the kernel of a ReLU network in float32, about
-        half as many again in float64, plus 4 (n_top + 3 + max(8, n_top)) m operations with each.
+    Cost: 8 to about 50 products of 2 m^2 operations for the kernel of a ReLU network in float32,
+        half as many again in float64, and 12 (n_top + 4 + max(8, n_top)) m operations with each.
     Source: K. Wu, H. Simon, Thick-restart Lanczos method for large symmetric eigenvalue problems,
         SIAM J. Matrix Anal. Appl. 22 (2000).
     """

@@ -7,7 +7,7 @@ class that answers them.
 
 from abc import abstractmethod
 from collections.abc import Callable
-from typing import ClassVar, Self
+from typing import ClassVar
 
 import equinox as eqx
 import jax
@@ -57,7 +57,7 @@ class AbstractLayer(eqx.Module):
         """Conjugate field of the layer below."""
 
     @abstractmethod
-    def gradient(self, trace: Trace, drive: Float[Array, "n N"]) -> Self:
+    def gradient(self, trace: Trace, drive: Float[Array, "n N"]) -> "AbstractLayer":
         """Loss gradient as this layer's own coordinates see it, for the residual-weighted drive."""
 
     @abstractmethod
@@ -110,7 +110,7 @@ class Dense(AbstractLayer):
         """Conjugate field of the layer below, scale delta W."""
         return conjugate_field(sens, self.weight, self.scale)
 
-    def gradient(self, trace: Trace, drive: Float[Array, "n N"]) -> Self:
+    def gradient(self, trace: Trace, drive: Float[Array, "n N"]) -> "Dense":
         """dLoss/dW = scale drive^T h, dLoss/db = sum over samples of drive."""
         assert trace.inputs is not None
         weight = drive.T @ trace.inputs
@@ -163,7 +163,7 @@ class GramDense(AbstractLayer):
         """Not to be had: nothing lies below a layer in Gram coordinates."""
         raise NotImplementedError("A layer in Gram coordinates is the first of its network.")
 
-    def gradient(self, trace: Trace, drive: Float[Array, "n N"]) -> Self:
+    def gradient(self, trace: Trace, drive: Float[Array, "n N"]) -> "GramDense":
         """Image of the weight gradient in `pre`: G^0 drive."""
         return eqx.tree_at(
             lambda layer: (layer.pre, layer.outside, layer.gram),

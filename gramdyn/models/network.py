@@ -40,8 +40,8 @@ class Network(eqx.Module):
         return self.traces(inputs)[-1].act
 
     def backward(
-        self, traces: tuple[Trace, ...], conj: Float[Array, "n C N"]
-    ) -> tuple[Float[Array, "n C N"], ...]:
+        self, traces: tuple[Trace, ...], conj: Float[Array, "n rows C"]
+    ) -> tuple[Float[Array, "n rows _"], ...]:
         """Pull a conjugate field of the outputs back through every layer.
 
         Args:

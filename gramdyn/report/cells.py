@@ -85,7 +85,7 @@ class Cell:
         return self.node.whole(name)[self.ok]
 
     def ends(self, name: str) -> Num[np.ndarray, "2 *rest"]:
-        """A large array of the first run that came through: at the first and the last saved step."""
+        """A large array of the first run that came through, at both ends of its saved steps."""
         one = self.node.data[name].isel(run=int(self.ok[0]), step=[0, -1])
         return np.moveaxis(one.values, -1, 0)
 
@@ -100,6 +100,11 @@ def is_replicate(name: str) -> bool:
     return name.rsplit(".", 1)[-1] == "seed"
 
 
+def manifest_of(tree: xr.DataTree) -> dict[str, Any]:
+    """The manifest of a run folder; empty if the tree has none."""
+    return {str(key): value for key, value in tree.attrs.items()}
+
+
 def cells_of(tree: xr.DataTree) -> list[Cell]:
     """The cells of a run folder, in the order of the plan.
 
@@ -110,7 +115,7 @@ def cells_of(tree: xr.DataTree) -> list[Cell]:
 
 
 def _nodes(tree: xr.DataTree) -> list[Node]:
-    planned = [group["name"] for group in tree.attrs.get("groups", [])]
+    planned = [group["name"] for group in manifest_of(tree).get("groups", [])]
     names = [name for name in planned if name in tree.children] or sorted(tree.children)
     return [Node(name, tree[name].to_dataset()) for name in names]
 

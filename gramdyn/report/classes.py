@@ -1,6 +1,7 @@
 """Samples in the order of their classes."""
 
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -30,7 +31,7 @@ class Classes:
     def centres(self) -> list[float]:
         """Position of the middle of each class."""
         bounds = [0, *self.edges, len(self.order)]
-        return [(low + high - 1) / 2 for low, high in zip(bounds, bounds[1:], strict=False)]
+        return [(low + high - 1) / 2 for low, high in pairwise(bounds)]
 
     def sort(self, matrix: Num[np.ndarray, "*axes n n"]) -> Num[np.ndarray, "*axes drawn drawn"]:
         """Rows and columns in this order."""

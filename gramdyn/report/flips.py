@@ -78,17 +78,34 @@ def _draw(rasters: list[Raster], styles: Styles) -> go.Figure:
     for raster in sorted(rasters, key=lambda one: styles.facet(one.place)):
         by_panel.setdefault(styles.facet(raster.place), []).append(raster)
     titles = [styles.facet_titles[panel] for panel in by_panel]
-    figure = _stack([sum(len(one.rates) for one in members) for members in by_panel.values()], titles)
+    lines = [sum(len(one.rates) for one in members) for members in by_panel.values()]
+    figure = _stack(lines, titles)
     axis = StepAxis.of([raster.edges for raster in rasters])
-    for row, members in enumerate(by_panel.values(), start=1):
-        for raster in members:
-            figure.add_trace(_heat(raster, styles, axis), row=row, col=1)
     set_step_axis(figure, axis)
-    figure.update_xaxes(showgrid=False)
-    figure.update_xaxes(title_text="", row=range(1, len(by_panel)))
-    figure.update_yaxes(autorange="reversed", showgrid=False, ticks="", type="category")
+    for row, members in enumerate(by_panel.values(), start=1):
+        _add_panel(figure, members, styles, axis, row)
+        figure.update_xaxes(showgrid=False, row=row)
+        if row < len(by_panel):
+            figure.update_xaxes(title_text="", row=row)
     figure.update_layout(coloraxis=_colours(rasters))
     return figure
+
+
+def _add_panel(
+    figure: go.Figure, members: list[Raster], styles: Styles, axis: StepAxis, row: int
+) -> None:
+    names: list[str] = []
+    for raster in members:
+        figure.add_trace(_heat(raster, axis, len(names)), row=row, col=1)
+        names += [_row_name(raster, layer, styles) for layer in range(len(raster.rates))]
+    figure.update_yaxes(
+        range=[len(names) - 0.5, -0.5],
+        tickvals=list(range(len(names))),
+        ticktext=names,
+        showgrid=False,
+        ticks="",
+        row=row,
+    )
 
 
 def _stack(lines: list[int], titles: list[str]) -> go.Figure:
@@ -107,16 +124,18 @@ def _stack(lines: list[int], titles: list[str]) -> go.Figure:
     return figure
 
 
-def _heat(raster: Raster, styles: Styles, axis: StepAxis) -> go.Heatmap:
+def _heat(raster: Raster, axis: StepAxis, first: int) -> go.Heatmap:
+    """The raster as rows from `first` on."""
     with np.errstate(divide="ignore"):
         shown = np.where(raster.rates > 0, np.log10(raster.rates), np.nan)
     return go.Heatmap(
         x=axis.place(raster.edges),
-        y=[_row_name(raster, layer, styles) for layer in range(len(raster.rates))],
+        y0=first,
+        dy=1,
         z=shown,
         customdata=raster.rates,
         coloraxis="coloraxis",
-        hovertemplate="%{y}: %{customdata:.3g} flips per step and sample<extra></extra>",
+        hovertemplate="%{customdata:.3g} flips per step and sample<extra></extra>",
     )
 
 
@@ -130,7 +149,7 @@ def _colours(rasters: list[Raster]) -> dict[str, Any]:
     rates = np.concatenate([raster.rates.ravel() for raster in rasters])
     above = np.log10(rates[rates > 0]) if np.any(rates > 0) else np.array([-1.0, 0.0])
     low, high = float(above.min()), float(above.max())
-    ticks = list(range(int(np.ceil(low)), int(np.floor(high)) + 1)) or [round(high, 1)]
+    ticks: list[float] = list(range(int(np.ceil(low)), int(np.floor(high)) + 1)) or [round(high, 1)]
     return {
         "colorscale": SEQUENTIAL,
         "cmin": low,

@@ -77,11 +77,11 @@ class _Layout:
         left = _LEFT + block * self.block + end * (self.side + _BETWEEN)
         return left, _TOP + layer * (self.side + _ROW_GAP)
 
-    def x(self, pixels: float) -> float:
+    def x(self, pixels: float | int) -> float:
         """Share of the width between the margins; the margins are 0."""
         return pixels / self.width
 
-    def y(self, pixels: float) -> float:
+    def y(self, pixels: float | int) -> float:
         return 1 - pixels / self.height
 
 
@@ -115,7 +115,9 @@ def _add_titles(figure: go.Figure, layout: _Layout, b: int, block: Block) -> Non
         _note(figure, layout, left + layout.side / 2, top - 14, f"step {step}")
 
 
-def _note(figure: go.Figure, layout: _Layout, x: float, y: float, text: str, **more: Any) -> None:
+def _note(
+    figure: go.Figure, layout: _Layout, x: float | int, y: float | int, text: str, **more: Any
+) -> None:
     figure.add_annotation(
         x=layout.x(x),
         y=layout.y(y),

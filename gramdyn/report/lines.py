@@ -11,7 +11,14 @@ from plotly.subplots import make_subplots
 
 from gramdyn.report.cells import Cell
 from gramdyn.report.curves import Curve
-from gramdyn.report.roles import Roles, axis_title, axis_values, choose_roles, place_title, value_title
+from gramdyn.report.roles import (
+    Roles,
+    axis_title,
+    axis_values,
+    choose_roles,
+    place_title,
+    value_title,
+)
 from gramdyn.report.statistics import StepAxis, log_ticks
 from gramdyn.report.theme import DASHES, ordered_colours, translucent
 
@@ -178,7 +185,7 @@ def set_step_axis(figure: go.Figure, axis: StepAxis) -> None:
     )
 
 
-def set_log_axis(figure: go.Figure, decades: float = 30) -> None:
+def set_log_axis(figure: go.Figure, decades: int = 30) -> None:
     """Logarithmic vertical axes that fit the lines and points drawn, with few labels.
 
     Args:
@@ -198,7 +205,7 @@ def set_log_axis(figure: go.Figure, decades: float = 30) -> None:
     figure.update_yaxes(tickvals=ticks, ticktext=labels)
 
 
-def power_label(number: float) -> str:
+def power_label(number: float | int) -> str:
     """A label of a logarithmic axis as HTML: plain from 0.01 to 5000, else with a power of ten."""
     if number == 0 or 0.01 <= number < 10_000:
         return f"{number:g}"

@@ -18,8 +18,8 @@ def draw_loss(cells: Sequence[Cell], styles: Styles) -> Picture | None:
         title="Loss",
         text="Line: median over seeds. Band: 10 to 90 % of them. Both axes are logarithmic; step 0 "
         "stands at the left edge. Failed runs are left out.",
-        law="Residuals obey d<i>r</i>/d<i>t</i> = −<i>s K r</i> with <i>K</i> the tangent kernel: "
-        "the loss falls as fast as the kernel is large along the residual.",
+        law="Residuals obey d<i>r</i>/d<i>t</i> = &minus;<i>s K r</i> with <i>K</i> the tangent "
+        "kernel: the loss falls as fast as the kernel is large along the residual.",
         figure=draw_curves(curves, styles, LineLook("loss")),
         rows=rows_of(curves),
     )

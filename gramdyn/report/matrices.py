@@ -37,9 +37,10 @@ def draw_layer_kernels(cells: Sequence[Cell], manifest: dict[str, Any]) -> Pictu
         title="Kernel of each layer",
         text=_SHARED + "One run each, the first seed. Blocks along the diagonal are samples of one "
         "class that move each other." + (" Averaged over the outputs." if several else ""),
-        law="<i>K</i><sup>l</sup>[μ<i>c</i>, ν<i>e</i>] = "
-        "<i>G</i><sup>l−1</sup>[μ, ν] · <i>Q</i><sup>l</sup>[μ<i>c</i>, ν<i>e</i>]: the kernel of "
-        "a layer is the Gram of what enters it times the Gram of its sensitivities.",
+        law="<i>K</i><sup>l</sup>[&mu;<i>c</i>, &nu;<i>e</i>] = "
+        "<i>G</i><sup>l&minus;1</sup>[&mu;, &nu;] · "
+        "<i>Q</i><sup>l</sup>[&mu;<i>c</i>, &nu;<i>e</i>]: the kernel of a layer is the Gram of "
+        "what enters it times the Gram of its sensitivities.",
         figure=draw_grid(blocks, _layer_titles(blocks, "layer")),
         rows=_rows(chosen, blocks, "layer"),
     )
@@ -89,7 +90,8 @@ def _layer_titles(blocks: list[Block], word: str) -> list[str]:
 
 
 def _rows(cells: list[Cell], blocks: list[Block], word: str) -> list[dict[str, Any]]:
-    return [row for cell, block in zip(cells, blocks, strict=True) for row in _of(cell, block, word)]
+    pairs = zip(cells, blocks, strict=True)
+    return [row for cell, block in pairs for row in _of(cell, block, word)]
 
 
 def _of(cell: Cell, block: Block, word: str) -> list[dict[str, Any]]:
@@ -102,4 +104,3 @@ def _of(cell: Cell, block: Block, word: str) -> list[dict[str, Any]]:
         for one, row, row_end in zip(samples, start, end, strict=True)
         for two, s, e in zip(samples, row, row_end, strict=True)
     ]
-

@@ -16,6 +16,8 @@ from gramdyn.report.roles import axis_title, axis_values, place_title, varying
 from gramdyn.report.statistics import PowerLaw, fit_power_law
 from gramdyn.report.theme import DASHES, ordered_colours
 
+MINUS = "\N{MINUS SIGN}"
+
 
 @dataclass(frozen=True)
 class Ladder:
@@ -67,7 +69,7 @@ def _ladder(place: dict[str, Any], cells: list[Cell]) -> Ladder | None:
     ends = [last_values(cell, "kernel_movement").astype(np.float64) for cell in cells]
     means = np.asarray([one.mean() for one in ends])
     law = fit_power_law(widths, means)
-    return law and Ladder(place, cells, widths, means, law)
+    return Ladder(place, cells, widths, means, law) if law else None
 
 
 def draw_movement_by_width(cells: Sequence[Cell], styles: Styles) -> Picture | None:
@@ -83,8 +85,8 @@ def draw_movement_by_width(cells: Sequence[Cell], styles: Styles) -> Picture | N
         title="Kernel movement against width",
         text="Dots: one a seed, at the last saved step, set apart sideways. Diamonds: means over "
         "seeds. Line: the power law through them, its exponent in the legend.",
-        law="|<i>K</i>(<i>T</i>) − <i>K</i>(0)|<sub>F</sub> / |<i>K</i>(0)|<sub>F</sub> falls with "
-        "the width in the lazy regime and stays of order one where features are learned.",
+        law="|<i>K</i>(<i>T</i>) &minus; <i>K</i>(0)|<sub>F</sub> / |<i>K</i>(0)|<sub>F</sub> "
+        "falls with the width in the lazy regime and stays of order one where features are learned.",
         figure=figure,
         rows=[row for ladder in ladders for row in ladder.rows()],
     )
@@ -151,7 +153,7 @@ def _add_ladder(
 
 def signed(number: float) -> str:
     """A number to two places with a true minus sign."""
-    return f"{number:.2f}".replace("-", "−")
+    return f"{number:.2f}".replace("-", MINUS)
 
 
 def draw_movement(cells: Sequence[Cell], styles: Styles) -> Picture | None:

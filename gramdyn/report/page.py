@@ -14,7 +14,7 @@ from plotly.offline import get_plotlyjs
 
 from gramdyn._errors import InputError
 from gramdyn.report.alignment import draw_alignment
-from gramdyn.report.cells import Cell, cells_of, count_runs
+from gramdyn.report.cells import Cell, cells_of, count_runs, manifest_of
 from gramdyn.report.flips import draw_flips
 from gramdyn.report.lines import Styles
 from gramdyn.report.losses import draw_loss
@@ -60,7 +60,7 @@ def write_report(folder: str | Path, out: str | Path | None = None) -> Path:
 
 def draw_pictures(tree: xr.DataTree) -> list[Picture]:
     """Every picture that the records allow, in the order of the page."""
-    cells, manifest = cells_of(tree), dict(tree.attrs)
+    cells, manifest = cells_of(tree), manifest_of(tree)
     if not cells:
         return []
     styles = Styles(cells)
@@ -79,9 +79,7 @@ def draw_pictures(tree: xr.DataTree) -> list[Picture]:
     return [picture for picture in drawn if picture is not None]
 
 
-def render_page(
-    tree: xr.DataTree, pictures: Sequence[Picture], *, name: str, tables: str
-) -> str:
+def render_page(tree: xr.DataTree, pictures: Sequence[Picture], *, name: str, tables: str) -> str:
     """The page as text.
 
     Args:
@@ -94,7 +92,7 @@ def render_page(
     environment = jinja2.Environment(
         loader=loader, autoescape=True, trim_blocks=True, lstrip_blocks=True
     )
-    cells, manifest = cells_of(tree), dict(tree.attrs)
+    cells, manifest = cells_of(tree), manifest_of(tree)
     return environment.get_template("report.html.j2").render(
         name=name,
         tables=tables,
@@ -120,21 +118,26 @@ def _script_json(text: str) -> Markup:
 
 def _facts(manifest: dict[str, Any]) -> dict[str, str]:
     """What the head of the page says: when, with what, on what."""
-    device = manifest.get("device", {})
+    commit = _short(manifest.get("commit"))
     versions = manifest.get("versions", {})
     seconds = manifest.get("seconds", {}).get("total")
     told = {
         "started": manifest.get("started"),
         "finished": manifest.get("finished"),
         "took": None if seconds is None else f"{seconds:.1f} s",
-        "gramdyn": " ".join(filter(None, (manifest.get("gramdyn"), _short(manifest.get("commit"))))),
-        "device": f"{device['count']} × {device['kind']} ({device['platform']})" if device else None,
+        "gramdyn": " ".join(filter(None, (manifest.get("gramdyn"), commit))),
+        "device": _device(manifest.get("device")),
         "precision": manifest.get("precision"),
         "matrix products": manifest.get("matmul_precision"),
         "versions": ", ".join(f"{key} {value}" for key, value in versions.items()),
         "digest": _short(manifest.get("digest")),
     }
     return {key: str(value) for key, value in told.items() if value}
+
+
+def _device(device: dict[str, Any] | None) -> str | None:
+    form = "{count} \N{MULTIPLICATION SIGN} {kind} ({platform})"
+    return form.format(**device) if device else None
 
 
 def _short(digest: str | None) -> str | None:
@@ -168,7 +171,7 @@ def _group_rows(manifest: dict[str, Any]) -> list[dict[str, Any]]:
 
 
 def _summary(tree: xr.DataTree) -> list[dict[str, str]]:
-    """The table of what came out, without the columns that are empty."""
+    """The table of what came out, without the columns that are empty or 0 throughout."""
     rows = summary_rows(tree)
     used = [key for key in (rows[0] if rows else {}) if any(row.get(key) for row in rows)]
     title = {"step_size": "step size taken"}
@@ -176,7 +179,7 @@ def _summary(tree: xr.DataTree) -> list[dict[str, str]]:
 
 
 def _told(value: Any) -> str:
-    return "–" if value is None else value_title(value)
+    return "\N{EN DASH}" if value is None else value_title(value)
 
 
 def _write(path: Path, page: str, pictures: Sequence[Picture]) -> None:

@@ -103,9 +103,10 @@ def extreme_cells(cells: Sequence[Cell], record: str) -> list[Cell]:
         there = _at(there, roles.facet, axis_values(there, roles.facet)[-1])
     for name in roles.dash:
         there = _at(there, name, there[0].place[name])
-    if roles.colour is not None:
-        order = axis_values(there, roles.colour)
-        there = sorted(there, key=lambda cell: order.index(cell.place[roles.colour]))
+    colour = roles.colour
+    if colour is not None:
+        order = axis_values(there, colour)
+        there = sorted(there, key=lambda cell: order.index(cell.place[colour]))
     return there if len(there) < 2 else [there[0], there[-1]]
 
 

@@ -45,9 +45,7 @@ class PowerLaw:
         return self.factor * np.asarray(x, np.float64) ** self.slope
 
 
-def fit_power_law(
-    x: Num[np.ndarray, " points"], y: Num[np.ndarray, " points"]
-) -> PowerLaw | None:
+def fit_power_law(x: Num[np.ndarray, " points"], y: Num[np.ndarray, " points"]) -> PowerLaw | None:
     """Least squares line through log y against log x; None without two positive points.
 
     Args:
@@ -64,7 +62,7 @@ def fit_power_law(
     return PowerLaw(slope, float(np.exp(log_y.mean() - slope * log_x.mean())))
 
 
-def log_ticks(low: float, high: float) -> list[float]:
+def log_ticks(low: float | int, high: float | int) -> list[float]:
     """Where a logarithmic axis gets its labels: powers of ten if they are enough, else finer."""
     first, last = int(np.floor(np.log10(low))), int(np.ceil(np.log10(high)))
     every = max(1, (last - first) // 7)

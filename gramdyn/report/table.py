@@ -16,9 +16,9 @@ def summary_rows(tree: xr.DataTree) -> list[dict[str, Any]]:
         tree: What `gramdyn.sweep.open` returns.
 
     Returns:
-        Rows of plain Python values, in the order of the plan: the coordinates (width, depth, further
-        axes of the sweep); `runs` that are there, how many of them `failed`, how many are `missing`
-        still; and over the runs that came through, None where nothing was recorded,
+        Rows of plain Python values, in the order of the plan: the coordinates (width, depth,
+        further axes of the sweep); `runs` that are there, how many of them `failed`, how many are
+        `missing` still; and over the runs that came through, None where nothing was recorded,
         `loss_start`, `loss_end`, `loss_ratio` (medians over seeds of the loss at both ends and of
         end over start), `top_eigenvalue_start`, `top_eigenvalue_end` (medians),
         `kernel_movement` (mean at the end), `flips` (median of the sum over layers and times) and

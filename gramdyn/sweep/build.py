@@ -111,14 +111,17 @@ class GroupBuild(eqx.Module):
         index = 0 if one else params["task"]
         task = Task(jnp.asarray(self.inputs)[index], jnp.asarray(self.targets)[index])
         network = build_network(config, jax.random.key(params["seed"]), task, numbers)
+        scheme = build_scheme(config.scheme, numbers)
+        exact = config.coordinates != "auto" or scheme.linear
         system = make_system(
             network,
             task,
             loss=SquaredLoss(config.loss.reduction),
-            coordinates=config.coordinates,
+            # Gram coordinates are not for every scheme; "auto" takes those that are right.
+            coordinates=config.coordinates if exact else "weights",
             centred=config.network.centred,
         )
-        return system, build_scheme(config.scheme, numbers)
+        return system, scheme
 
 
 def group_params(seeds: list[int], tasks: list[int], numbers: list[dict[str, float]]) -> Any:

@@ -19,6 +19,7 @@ from pydantic import (
 from pydantic_core import PydanticCustomError
 
 from gramdyn._checks import nearest
+from gramdyn._types import Scalar
 from gramdyn.data.registry import TASKS
 from gramdyn.dynamics.registry import SCHEMES
 from gramdyn.dynamics.schemes import Step
@@ -162,6 +163,10 @@ def _of_kind(home: str) -> Any:
     return Annotated[SerializeAsAny[Strict], BeforeValidator(check)]
 
 
+# What a file may give where a function takes an array too.
+_PLAIN: dict[Any, Any] = {Step: StepSize, Scalar: float, Scalar | None: float | None}
+
+
 @cache
 def _model_of(
     name: str, function: Callable[..., Any], extra: tuple[tuple[str, Any], ...], home: str
@@ -169,7 +174,7 @@ def _model_of(
     """The model of a function's keyword arguments, from its signature."""
     fields: dict[str, Any] = {"kind": (Literal[name], ...), **dict(extra)}
     for param in inspect.signature(function).parameters.values():
-        annotation = StepSize if param.annotation == Step else param.annotation
+        annotation = _PLAIN.get(param.annotation, param.annotation)
         required = param.default is inspect.Parameter.empty
         fields[param.name] = (annotation, ... if required else param.default)
     return create_model(f"{name}_{home}", __base__=Strict, **fields)

@@ -63,7 +63,7 @@ def commit() -> str | None:
     if not (home / ".git").exists():
         return None
     head = _git(home, "rev-parse", "HEAD")
-    return head and head + ("+" if _git(home, "status", "--porcelain") else "")
+    return head and head + ("+" if _git(home, "status", "--porcelain", "--", "gramdyn") else "")
 
 
 def _git(home: Path, *words: str) -> str | None:

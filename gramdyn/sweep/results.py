@@ -16,7 +16,8 @@ def open(folder: str | Path) -> xr.DataTree:
     quantity, and `step` (the saved time) last. Where a run stands on the sweep's axes is in
     coordinates along `run`: seed, width, depth and the others; beside them `status` (0 ok,
     1 not_finite, 2 diverged, 3 step_limit), `failed_at` and the resolved `step_size`. The manifest is
-    in the tree's attributes.
+    in the tree's attributes. Take coordinates by key, `node["width"]`: a DataTree has attributes
+    `width` and `depth` of its own.
 
     Args:
         folder: What `gramdyn run` wrote.

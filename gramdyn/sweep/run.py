@@ -4,7 +4,7 @@ import time
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 import jax
 import jax.numpy as jnp
@@ -19,6 +19,7 @@ from gramdyn.sweep.store import Store
 _COMPILERS = 2
 
 
+@runtime_checkable
 class Listener(Protocol):
     """Who is told how a sweep gets on; called between compiled chunks, on the host."""
 

@@ -1,6 +1,6 @@
 """What evolves: states, their velocity, and the fields seen from them."""
 
-from gramdyn.systems.base import AbstractSystem, Fields
+from gramdyn.systems.base import AbstractFields, AbstractSystem
 from gramdyn.systems.losses import REDUCTIONS, AbstractLoss, SquaredLoss
 from gramdyn.systems.network import COORDINATES, NetworkSystem, make_system
 from gramdyn.systems.network_fields import NetworkFields
@@ -8,9 +8,9 @@ from gramdyn.systems.network_fields import NetworkFields
 __all__ = [
     "COORDINATES",
     "REDUCTIONS",
+    "AbstractFields",
     "AbstractLoss",
     "AbstractSystem",
-    "Fields",
     "NetworkFields",
     "NetworkSystem",
     "SquaredLoss",

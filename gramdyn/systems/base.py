@@ -1,13 +1,13 @@
 """What the loop asks of anything that evolves."""
 
-from abc import abstractmethod
-from typing import Any, Protocol
+from abc import ABC, abstractmethod
+from typing import Any
 
 import equinox as eqx
 from jaxtyping import Array, Float
 
 
-class Fields(Protocol):
+class AbstractFields(ABC):
     """What a system shows of one state: at least its loss; diagnostics say what else they read.
 
     Fields are plain Python objects that live inside one trace and compute each quantity once, on
@@ -15,9 +15,9 @@ class Fields(Protocol):
     """
 
     @property
+    @abstractmethod
     def loss(self) -> Float[Array, ""]:
         """The loss, what status checks and stop rules look at."""
-        ...
 
 
 class AbstractSystem(eqx.Module):
@@ -40,7 +40,7 @@ class AbstractSystem(eqx.Module):
 
     @abstractmethod
     def fields(self, state: Any) -> Any:
-        """The fields seen from a state (see `Fields`)."""
+        """The fields seen from a state (see `AbstractFields`)."""
 
     @abstractmethod
     def velocity(self, state: Any, fields: Any = None) -> Any:

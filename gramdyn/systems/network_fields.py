@@ -11,10 +11,11 @@ from gramdyn.kernels.fields import drive
 from gramdyn.kernels.gram import tangent_kernel
 from gramdyn.models.layers import Trace
 from gramdyn.models.network import Network
+from gramdyn.systems.base import AbstractFields
 from gramdyn.systems.losses import AbstractLoss
 
 
-class NetworkFields:
+class NetworkFields(AbstractFields):
     """What one state of a network shows on its training set.
 
     Layers are listed from the first hidden one to the readout; kernels only those that train.
@@ -62,7 +63,7 @@ class NetworkFields:
         return self._loss.value(self.outputs, self.targets)
 
     @cached_property
-    def active(self) -> tuple[Bool[Array, "n N"], ...]:
+    def active(self) -> tuple[Bool[Array, "n _"], ...]:
         """Whether each neuron of each hidden layer is active (`pre > 0`), (n, N_l) a layer.
 
         Everywhere true where the activation's mask does not jump: such a layer has no flips.
@@ -71,7 +72,7 @@ class NetworkFields:
         return tuple((trace.pre > 0) | (not layer.activation.has_flips) for layer, trace in pairs)
 
     @cached_property
-    def sens(self) -> tuple[Float[Array, "n C N"], ...]:
+    def sens(self) -> tuple[Float[Array, "n C _"], ...]:
         """Sensitivities delta^l of each layer, shape (n, C, N_l)."""
         n, n_outputs = self.targets.shape
         eye = jnp.eye(n_outputs, dtype=self.targets.dtype)
@@ -79,7 +80,7 @@ class NetworkFields:
         return self.network.backward(self.traces, conj)
 
     @cached_property
-    def drives(self) -> tuple[Float[Array, "n N"], ...]:
+    def drives(self) -> tuple[Float[Array, "n _"], ...]:
         """Residual-weighted sensitivities sum_c r_c delta_c of each layer, shape (n, N_l)."""
         if "sens" in self.__dict__:  # already made for a record: contract instead of a second sweep
             return tuple(drive(self.residual, sens) for sens in self.sens)

@@ -1,0 +1,95 @@
+import jax
+import numpy as np
+import pytest
+
+from gramdyn import ConfigError, InputError
+from gramdyn.sweep import make_plan, parse_config
+
+TEXT = """\
+task: {kind: gaussian, n_samples: 6, n_inputs: 10}
+network: {width: 5, depth: 2}
+scheme: {kind: gradient_descent, step_size: 0.1, n_steps: 10}
+record: {every: 2, of: [loss, layer_kernels, flips]}
+"""
+
+
+def plan_of(*changes, text=TEXT):
+    return make_plan(parse_config(text, changes=list(changes)))
+
+
+def test_numbers_share_a_program_and_shapes_do_not():
+    plan = plan_of(
+        "sweep.seed={count: 3}",
+        "sweep.scheme.step_size=[0.1, 0.2]",
+        "sweep.network.weight_scale=[0.5, 1]",
+        "sweep.task.seed=[0, 1]",
+        "sweep.network.width=[4, 8]",
+    )
+    assert [group.name for group in plan.groups] == ["width-4", "width-8"]
+    assert [len(group.jobs) for group in plan.groups] == [24, 24]
+    assert len(plan.groups[0].tasks) == 2
+    assert plan.n_runs == 48
+
+
+def test_presence_of_momentum_and_relative_steps_change_the_program():
+    assert len(plan_of("sweep.scheme.momentum=[null, 0.5, 0.9]").groups) == 2
+    assert len(plan_of("sweep.scheme.step_size=[0.1, 0.2, {relative: 0.5}]").groups) == 2
+
+
+def test_operations_and_bytes_by_hand():
+    group = plan_of().groups[0]
+    n, width, saved = 6, 5, 6
+    # First layer in Gram coordinates (n <= 1.2 d): one n x n product. Second: forward, pull and
+    # gradient. Fixed readout: forward and pull.
+    a_step = 2 * n * n * width + 3 * 2 * n * width**2 + 2 * 2 * n * width
+    assert group.coordinates == "gram"
+    assert group.run_flops == 10 * a_step
+    assert group.run_bytes == saved * 4 * (1 + 2 * n * n + 2)
+    weights = plan_of("coordinates=weights").groups[0]
+    assert weights.run_flops - group.run_flops == 10 * (2 * 2 * n * 10 * width - 2 * n * n * width)
+
+
+def test_auto_coordinates_by_shape_and_by_scheme():
+    assert plan_of("task.n_inputs=3").groups[0].coordinates == "weights"
+    adam = "scheme={kind: optax, optimizer: adam, step_size: 0.01, n_steps: 5}"
+    assert plan_of(adam).groups[0].coordinates == "weights"
+    with pytest.raises(InputError, match="linear in the gradient.*use coordinates 'weights'"):
+        plan_of(adam, "coordinates=gram")
+
+
+def test_chunks_keep_to_the_memory_and_cover_every_run():
+    group = plan_of("sweep.seed={count: 50}", "runtime.memory_gb=0.0001").groups[0]
+    assert 2 * group.chunk * group.run_bytes <= 0.0001 * 2**30
+    assert group.chunk % len(jax.local_devices()) == 0
+    assert sum(group.runs_from(start) for start in group.starts) == 50
+    with pytest.raises(InputError, match="runtime.memory_gb allows"):
+        plan_of("runtime.memory_gb=0.000001")
+
+
+@pytest.mark.parametrize(
+    ("change", "told"),
+    [
+        ("sweep.network.width=[4, 0]", r"network\.width: .*\(got 0\) \(at network\.width=0\)"),
+        ("sweep.network.activation=[relu, rleu]", "did you mean `relu`"),
+        ("sweep.seed=[1.5]", "whole numbers from 0"),
+        ("record.of=[loss, lss]", "Unknown diagnostic `lss`; did you mean `loss`"),
+        ("record.of=[{name: top_eigenvalues, cuont: 2}]", "does not take"),
+        ("record.of=['nowhere:thing']", "cannot be imported"),
+        ("record.of=[loss, loss]", "name each diagnostic once"),
+        ("record={at: [0, 50]}", "lie within the run's 10 steps"),
+        ("task.n_samples=0", "n_samples"),
+        ("runtime.devices=999", "runtime.devices must be at most"),
+        ("network.slope=0.2", "belongs to activation leaky_relu"),
+    ],
+)
+def test_what_a_run_would_fail_on_is_told_before(change, told):
+    with pytest.raises((InputError, ConfigError), match=told):
+        plan_of(change)
+
+
+def test_data_with_nan_is_refused(tmp_path):
+    inputs = np.ones((4, 3))
+    inputs[2, 1] = np.nan
+    np.savez(tmp_path / "bad.npz", inputs=inputs, targets=np.ones(4))
+    with pytest.raises(InputError, match="(?i)nan|finite"):
+        plan_of(f"task={{kind: arrays, path: '{tmp_path / 'bad.npz'}'}}")
