@@ -2,7 +2,6 @@
 
 from typing import Any
 
-import diffrax
 import equinox as eqx
 import jax
 import jax.numpy as jnp
@@ -40,6 +39,8 @@ class Adaptive(AbstractScheme):
 
     def step(self, system: AbstractSystem, state: Any, memory: Any, fields: Any) -> Any:
         """Advance by dt with as many internal steps as the tolerance asks for."""
+        import diffrax  # half a second to import, and most runs do not need it
+
         dt = jnp.asarray(self.step_size)
         solution = diffrax.diffeqsolve(
             diffrax.ODETerm(lambda t, y, args: system.velocity(y)),

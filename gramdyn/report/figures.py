@@ -173,7 +173,7 @@ def _add_keys(axes: Axes, styles: Styles, curves: Sequence[Curve]) -> None:
         key = _key(axes, lines, axis_title(roles.colour), across)
         axes.add_artist(key)
         longest = max(len(value_title(value)) for *_, value in lines)
-        across += 0.14 + 0.034 * max(longest, len(axis_title(roles.colour)) - 4)
+        across += 0.19 + 0.034 * max(longest, len(axis_title(roles.colour)) - 4)
     if roles.facet:
         dashed = [(_SOFT, _DASHES[i % len(_DASHES)], value) for value, i in styles.facets.items()]
         _key(axes, dashed, axis_title(roles.facet), across)

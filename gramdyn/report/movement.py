@@ -86,7 +86,8 @@ def draw_movement_by_width(cells: Sequence[Cell], styles: Styles) -> Picture | N
         text="Dots: one a seed, at the last saved step, set apart sideways. Diamonds: means over "
         "seeds. Line: the power law through them, its exponent in the legend.",
         law="|<i>K</i>(<i>T</i>) &minus; <i>K</i>(0)|<sub>F</sub> / |<i>K</i>(0)|<sub>F</sub> "
-        "falls with the width in the lazy regime and stays of order one where features are learned.",
+        "falls with the width in the lazy regime, and stays of order one where features are "
+        "learned.",
         figure=figure,
         rows=[row for ladder in ladders for row in ladder.rows()],
     )

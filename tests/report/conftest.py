@@ -89,7 +89,12 @@ class Made:
     def extra(self, name: str) -> tuple[tuple[str, ...], np.ndarray]:
         times = len(self.steps)
         ranks = 10.0 ** -np.arange(4)[None, :, None] * np.ones((self.seeds, 1, times))
-        return {"spectrum": (("run", "rank", "step"), ranks)}[name]
+        flips = np.ones((self.seeds, 1, 1), int) * np.arange(times)
+        known = {
+            "spectrum": (("run", "rank", "step"), ranks),
+            "flips": (("run", "hidden", "step"), flips),
+        }
+        return known[name]
 
 
 @pytest.fixture

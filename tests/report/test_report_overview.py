@@ -1,4 +1,5 @@
 import pytest
+from matplotlib.legend import Legend
 
 from gramdyn._errors import InputError
 from gramdyn.report import save_overview
@@ -28,6 +29,15 @@ def test_nothing_overlaps(tree):
     boxes = [axes.get_tightbbox() for axes in figure.axes]
     pairs = [(a, b) for i, a in enumerate(boxes) for b in boxes[:i]]
     assert not any(a.overlaps(b) for a, b in pairs)
+
+
+def test_the_two_keys_of_the_loss_stand_side_by_side(made):
+    figure = draw_overview(cells_of(made(widths=(8, 128, 16384)).tree()), {})
+    figure.draw_without_rendering()
+    axes = figure.axes[0]
+    one, two = (part.get_window_extent() for part in axes.findobj(Legend))
+    assert not one.overlaps(two)
+    assert max(one.x1, two.x1) < axes.get_window_extent().x1
 
 
 def test_panels_without_a_record_are_left_out(made):

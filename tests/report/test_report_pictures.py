@@ -1,3 +1,5 @@
+import itertools
+
 import numpy as np
 import pytest
 
@@ -65,7 +67,7 @@ def test_loss_draws_a_line_for_each_place_and_step_zero(tree):
     lines = [trace for trace in figure.data if trace.fill is None]
     assert len(lines) == 4
     assert [trace.name for trace in lines if trace.showlegend] == ["4", "8"]
-    assert all(trace.x[0] == 2.5 and list(trace.customdata)[0] == 0 for trace in lines)
+    assert all(trace.x[0] == 2.5 and next(iter(trace.customdata)) == 0 for trace in lines)
     assert [note.text for note in figure.layout.annotations] == ["depth 1", "depth 2"]
 
 
@@ -86,7 +88,7 @@ def test_many_samples_are_thinned_after_sorting():
 
 
 def test_kernels_are_sorted_by_class_and_equal_the_stored_ones(tree):
-    cell = [cell for cell in cells_of(tree) if cell.place == {"width": 8, "depth": 2}][0]
+    cell = next(cell for cell in cells_of(tree) if cell.place == {"width": 8, "depth": 2})
     classes = classes_of(cell, manifest_of(tree))
     data = tree["width-8_depth-2"]
     labels = data["label"].values[0]
@@ -142,12 +144,31 @@ def test_movement_by_width_fits_the_means(made):
     assert len(picture.rows) == 2 * 3 * 5
 
 
+def test_movement_by_width_is_the_mean_over_seeds(tree):
+    first = ladders_of(cells_of(tree))[0]
+    for width, mean in zip((4, 8), first.means, strict=True):
+        raw = tree[f"width-{width}_depth-1"]["kernel_movement"].values[:, -1]
+        assert mean == pytest.approx(np.mean(raw, dtype=np.float64), rel=1e-14)
+
+
 def test_movement_by_width_needs_two_widths(made):
     cells = cells_of(made(widths=(8,)).tree())
     assert draw_movement_by_width(cells, Styles(cells)) is None
 
 
-def test_flips_are_summed_over_joined_intervals(tree):
+def test_flips_are_summed_over_joined_intervals(made):
+    steps = tuple(range(400))
+    (cell,) = cells_of(made(widths=(8,), depths=(1,), steps=steps, more=("flips",)).tree())
+    raster = raster_of(cell)
+    spans = np.diff(raster.edges)
+    assert len(spans) < 150
+    assert spans.max() > 1
+    # Step t flips t masks: an interval (a, b] has the sum of a + 1 to b, of 6 samples.
+    sums = [sum(range(a + 1, b + 1)) for a, b in itertools.pairwise(raster.edges.tolist())]
+    np.testing.assert_allclose(raster.rates[0] * spans * 6, sums, rtol=1e-12)
+
+
+def test_flips_are_means_of_the_raw_arrays(tree):
     cell = cells_of(tree)[0]
     raw = tree["width-4_depth-1"]["flips"].values.astype(np.float64)
     raster = raster_of(cell)

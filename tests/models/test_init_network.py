@@ -1,0 +1,153 @@
+"""Initial laws: variances of every parametrisation, and what a network depends on."""
+
+import itertools
+import math
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from gramdyn._errors import InputError
+from gramdyn.models import PARAMETRIZATIONS, init_network, leaky_relu, linear, relu
+
+LAWS = sorted(PARAMETRIZATIONS)
+
+
+def _law(kind: str, layer: str, fan_in: int, gain: float, sigma: float, alpha: float):
+    """(variance of the entries, multiplier) as the docstring's table has them."""
+    if layer == "hidden":
+        if kind == "standard":
+            return sigma**2 * gain / fan_in, None
+        return sigma**2, math.sqrt(gain / fan_in)
+    if kind == "standard":
+        return alpha**2 / fan_in, None
+    return 1.0, alpha / (math.sqrt(fan_in) if kind == "ntk" else fan_in)
+
+
+@pytest.mark.parametrize("law", LAWS)
+@pytest.mark.parametrize("phi", [relu(), leaky_relu(0.5), linear()], ids=lambda phi: phi.name)
+def test_variances_and_multipliers(law: str, phi, key) -> None:
+    d, widths, n_outputs, sigma, alpha = 40, (60, 50), 30, 1.5, 0.7
+    network = init_network(
+        key, d, widths, n_outputs,
+        activation=phi, parametrization=law, weight_scale=sigma, output_scale=alpha,
+    )
+    fans = (d, *widths)
+    for layer, fan_in, kind in zip(
+        network.layers, fans, ("hidden", "hidden", "readout"), strict=True
+    ):
+        variance, multiplier = _law(law, kind, fan_in, phi.gain, sigma, alpha)
+        entries = np.asarray(layer.weight).ravel()
+        # mean and mean square of m Gaussians, four standard errors
+        assert abs(entries.mean()) < 4 * math.sqrt(variance / entries.size)
+        assert abs(np.mean(entries**2) / variance - 1) < 4 * math.sqrt(2 / entries.size)
+        assert (layer.scale is None) == (multiplier is None)
+        if multiplier is not None:
+            np.testing.assert_allclose(layer.scale, multiplier, rtol=1e-14)
+        assert layer.bias is None
+    assert [layer.activation.name for layer in network.layers] == [phi.name, phi.name, "linear"]
+    assert [layer.weight.shape for layer in network.layers] == [(60, 40), (50, 60), (30, 50)]
+
+
+@pytest.mark.parametrize("law", LAWS)
+def test_activations_keep_their_mean_square(law: str) -> None:
+    """What the gain is for: |h^l|^2 / N_l stays near |x|^2 / d, averaged over networks."""
+    x = np.random.default_rng(0).normal(size=(4, 30))
+    x = jnp.asarray(x * np.sqrt(30) / np.linalg.norm(x, axis=1, keepdims=True))
+
+    def mean_squares(key):
+        network = init_network(key, 30, (200, 200, 200), parametrization=law)
+        return jnp.stack([jnp.mean(trace.act**2) for trace in network.traces(x)[:-1]])
+
+    found = np.asarray(jax.jit(jax.vmap(mean_squares))(jax.random.split(jax.random.key(1), 100)))
+    errors = found.std(axis=0) / np.sqrt(len(found))
+    assert np.all(np.abs(found.mean(axis=0) - 1) < 4 * errors)
+
+
+@pytest.mark.parametrize("law", LAWS)
+def test_two_draws_of_a_key_are_the_same_and_two_keys_are_not(law: str, key) -> None:
+    one, same = (init_network(key, 5, (6, 7), parametrization=law) for _ in range(2))
+    other = init_network(jax.random.key(1), 5, (6, 7), parametrization=law)
+    for a, b, c in zip(one.layers, same.layers, other.layers, strict=True):
+        np.testing.assert_array_equal(a.weight, b.weight)
+        assert not np.any(np.asarray(a.weight) == np.asarray(c.weight))
+
+
+def test_no_two_layers_share_random_numbers(key) -> None:
+    """Same shapes, so a key used twice would show."""
+    network = init_network(key, 8, (8, 8, 8), 8, parametrization="ntk", train_readout=True)
+    entries = [np.asarray(layer.weight).ravel() for layer in network.layers]
+    for a, b in itertools.combinations(entries, 2):
+        assert not np.intersect1d(a, b).size
+        # and they are uncorrelated: four standard errors of 64 products
+        assert abs(np.mean(a * b)) < 4 / np.sqrt(64)
+
+
+def test_parametrisations_share_their_random_numbers(key) -> None:
+    """The same function at t = 0 in `standard` and `ntk`, up to rounding."""
+    standard, ntk = (init_network(key, 5, (6, 7), 2, parametrization=k) for k in ("standard", "ntk"))
+    for a, b in zip(standard.layers, ntk.layers, strict=True):
+        np.testing.assert_allclose(a.weight, b.scale * b.weight, rtol=1e-14)
+    x = jnp.asarray(np.random.default_rng(0).normal(size=(4, 5)))
+    np.testing.assert_allclose(standard(x), ntk(x), rtol=1e-12)
+
+
+def test_scales_scale(key) -> None:
+    for law in LAWS:
+        one = init_network(key, 5, (6, 7), 2, parametrization=law)
+        two = init_network(
+            key, 5, (6, 7), 2, parametrization=law, weight_scale=2.0, output_scale=3.0
+        )
+        x = jnp.asarray(np.random.default_rng(0).normal(size=(4, 5)))
+        # ReLU, two hidden layers: 2 * 2 * 3
+        np.testing.assert_allclose(two(x), 12.0 * one(x), rtol=1e-12)
+
+
+def test_scales_may_be_traced(key) -> None:
+    outputs = jax.jit(lambda a: init_network(key, 5, (6,), output_scale=a)(jnp.ones((2, 5))))
+    np.testing.assert_allclose(outputs(jnp.asarray(2.0)), 2 * outputs(jnp.asarray(1.0)), rtol=1e-13)
+
+
+def test_what_trains(key) -> None:
+    for trained in (False, True):
+        network = init_network(
+            key, 5, (6,), 2, parametrization="ntk", bias=True, train_readout=trained
+        )
+        state, rest = network.partition()
+        shapes = {leaf.shape for leaf in jax.tree.leaves(state)}
+        assert shapes == {(6, 5), (6,)} | ({(2, 6)} if trained else set())
+        # multipliers never do
+        assert all(layer.scale is None for layer in state.layers)
+        assert [layer.scale is not None for layer in rest.layers] == [True, True]
+        np.testing.assert_array_equal(network.layers[0].bias, np.zeros(6))
+
+
+@pytest.mark.parametrize("dtype", [jnp.float32, jnp.float64])
+def test_dtype(dtype, key) -> None:
+    for law in LAWS:
+        network = init_network(key, 5, (6,), parametrization=law, bias=True, dtype=dtype)
+        assert {leaf.dtype for leaf in jax.tree.leaves(network)} == {jnp.dtype(dtype)}
+    assert init_network(key, 5, (6,)).layers[0].weight.dtype == jnp.float64
+
+
+def test_depth_and_readout(key) -> None:
+    network = init_network(key, 5, (6, 7, 8))
+    assert network.depth == 3
+    assert network.readout is network.layers[-1]
+
+
+@pytest.mark.parametrize("widths", [(), (0,), (6, -1), (6, 2.0)])
+def test_widths_that_cannot_be_are_refused(widths: tuple, key) -> None:
+    with pytest.raises(ValueError, match=r"widths") as error:
+        init_network(key, 5, widths)
+    assert "widths" in str(error.value)
+
+
+def test_other_mistakes_are_refused(key) -> None:
+    with pytest.raises(InputError, match=r"Unknown parametrization `ntkk`; did you mean `ntk`"):
+        init_network(key, 5, (6,), parametrization="ntkk")
+    with pytest.raises(InputError, match=r"`n_inputs` must be a whole number of at least 1"):
+        init_network(key, 0, (6,))
+    with pytest.raises(InputError, match=r"`n_outputs` must be a whole number of at least 1"):
+        init_network(key, 5, (6,), 0)
