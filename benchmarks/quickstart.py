@@ -175,7 +175,9 @@ def main() -> None:
     given = parser.parse_args()
     rows = [measure(case, 1 if given.quick else 3) for case in (QUICK if given.quick else CASES)]
     device = jax.local_devices()[0]
-    print(f"{'case':24s} {'way':9s} {'CPU s':>8s} {'ratio':>7s} {'loss diff':>10s} {'K(0) diff':>10s}")
+    print(
+        f"{'case':24s} {'way':9s} {'CPU s':>8s} {'ratio':>7s} {'loss diff':>10s} {'K(0) diff':>10s}"
+    )
     for row in rows:
         for way, seconds in row["cpu_s"].items():
             gap = row["difference_from_autodiff"][way]

@@ -20,7 +20,9 @@ ConfigFile = Annotated[Path, typer.Argument(help="YAML file, such as configs/qui
 Folder = Annotated[Path, typer.Argument(help="What `gramdyn run` wrote.")]
 Changes = Annotated[
     list[str] | None,
-    typer.Option("--set", metavar="KEY=VALUE", help="Change a key; axes are sweep.KEY. Repeatable."),
+    typer.Option(
+        "--set", metavar="KEY=VALUE", help="Change a key; axes are sweep.KEY. Repeatable."
+    ),
 ]
 
 

@@ -16,7 +16,9 @@ def examine() -> int:
     devices = jax.local_devices()
     console.print(f"device      {len(devices)} x {devices[0].platform} ({devices[0].device_kind})")
     console.print(f"versions    {', '.join(f'{k} {v}' for k, v in versions().items())}")
-    console.print("precision   float32 by default, float64 where a config says so; matmuls 'highest'")
+    console.print(
+        "precision   float32 by default, float64 where a config says so; matmuls 'highest'"
+    )
     console.print(f"cache       {_cache()}")
     wrong = wrong_sums()
     verdict = "right" if not wrong else f"WRONG for {', '.join(wrong)}; use another jaxlib"

@@ -24,11 +24,13 @@ def list_folder(folder: Path) -> None:
     for name in ("group", "runs", "status", "arrays"):
         table.add_column(name)
     for name, node in tree.children.items():
-        codes, counts = np.unique(node["status"].values, return_counts=True)
+        codes, counts = np.unique(np.asarray(node["status"]), return_counts=True)
         known = {-1: "not computed"}
         told = ", ".join(
             f"{n} {known.get(int(c)) or status_name(c)}" for c, n in zip(codes, counts, strict=True)
         )
-        arrays = "\n".join(f"{k} ({', '.join(map(str, v.dims))})" for k, v in node.data_vars.items())
+        arrays = "\n".join(
+            f"{k} ({', '.join(map(str, v.dims))})" for k, v in node.data_vars.items()
+        )
         table.add_row(name, str(node.sizes["run"]), told, arrays)
     make_console().print(table)

@@ -2,7 +2,7 @@
 
 from abc import abstractmethod
 from collections.abc import Callable
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import equinox as eqx
 from jaxtyping import Array, Int
@@ -21,9 +21,19 @@ class AbstractDiagnostic(eqx.Module):
         chatters: Whether a kink's chatter shows in it, so that a running average is worth having.
     """
 
-    name: eqx.AbstractVar[str]
-    needs: eqx.AbstractVar[type]
-    chatters: eqx.AbstractVar[bool]
+    if TYPE_CHECKING:  # a type checker would take the abstract variables for fields
+
+        @property
+        def name(self) -> str: ...  # noqa: D102
+        @property
+        def needs(self) -> type: ...  # noqa: D102
+        @property
+        def chatters(self) -> bool: ...  # noqa: D102
+
+    else:
+        name: eqx.AbstractVar[str]
+        needs: eqx.AbstractVar[type]
+        chatters: eqx.AbstractVar[bool]
 
     @abstractmethod
     def dims(self) -> dict[str, Dims]:

@@ -88,4 +88,4 @@ def _import(path: str) -> Callable[[Any], Any]:
         raise InputError(f"Diagnostic `{path}` cannot be imported: {error}.") from None
     if not callable(found):
         raise InputError(f"Diagnostic `{path}` must be a function of the fields, but is {found!r}.")
-    return found  # type: ignore[no-any-return]
+    return found

@@ -151,7 +151,9 @@ def _move(system: AbstractSystem, carry: Carry, fields: Any, wanted: Bool[Array,
 def _blank(records: dict[str, Array], ok: Bool[Array, ""]) -> dict[str, Array]:
     """The records, or NaN (0 for integers) in their place."""
     fill = lambda leaf: jnp.nan if jnp.issubdtype(leaf.dtype, jnp.inexact) else 0  # noqa: E731
-    return jax.tree.map(lambda leaf: jnp.where(ok, leaf, jnp.asarray(fill(leaf), leaf.dtype)), records)
+    return jax.tree.map(
+        lambda leaf: jnp.where(ok, leaf, jnp.asarray(fill(leaf), leaf.dtype)), records
+    )
 
 
 def trajectory(

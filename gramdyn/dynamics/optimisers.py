@@ -11,7 +11,7 @@ import optax
 
 from gramdyn._checks import check_known
 from gramdyn._types import Scalar
-from gramdyn.dynamics.schemes import AbstractScheme, Step
+from gramdyn.dynamics.schemes import AbstractScheme, Relative, Step
 from gramdyn.systems.base import AbstractSystem
 
 # Plain, momentum and Nesterov descent act on each gradient by fixed numbers; the others do not.
@@ -61,6 +61,7 @@ class Optax(AbstractScheme):
 
     def transformation(self) -> Any:
         """The gradient transformation itself."""
+        assert not isinstance(self.step_size, Relative)
         if isinstance(self.make, str):
             return getattr(optax, self.make)(self.step_size, **dict(self.options))
         return self.make(self.step_size)

@@ -1,7 +1,7 @@
 """Schemes: how a state is stepped."""
 
 from abc import abstractmethod
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import equinox as eqx
 import jax
@@ -39,8 +39,16 @@ class AbstractScheme(eqx.Module):
             image of the parameters (Gram coordinates) with the same trajectory.
     """
 
-    step_size: eqx.AbstractVar[Step]
-    linear: eqx.AbstractVar[bool]
+    if TYPE_CHECKING:  # a type checker would take the abstract variables for fields
+
+        @property
+        def step_size(self) -> Step: ...  # noqa: D102
+        @property
+        def linear(self) -> bool: ...  # noqa: D102
+
+    else:
+        step_size: eqx.AbstractVar[Step]
+        linear: eqx.AbstractVar[bool]
 
     def with_step_size(self, step_size: Scalar) -> "AbstractScheme":
         """The scheme with another step."""

@@ -7,7 +7,7 @@ class that answers them.
 
 from abc import abstractmethod
 from collections.abc import Callable
-from typing import ClassVar
+from typing import TYPE_CHECKING, ClassVar
 
 import equinox as eqx
 import jax
@@ -40,8 +40,16 @@ class AbstractLayer(eqx.Module):
     do where `trainable` holds.
     """
 
-    activation: eqx.AbstractVar[Activation]
-    trainable: eqx.AbstractVar[bool]
+    if TYPE_CHECKING:  # a type checker would take the abstract variables for fields
+
+        @property
+        def activation(self) -> Activation: ...  # noqa: D102
+        @property
+        def trainable(self) -> bool: ...  # noqa: D102
+
+    else:
+        activation: eqx.AbstractVar[Activation]
+        trainable: eqx.AbstractVar[bool]
     frozen_leaves: eqx.AbstractClassVar[tuple[str, ...]]
 
     @abstractmethod

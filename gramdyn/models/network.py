@@ -67,8 +67,9 @@ class Network(eqx.Module):
 
 def _trained(layer: AbstractLayer) -> AbstractLayer:
     """The layer with True for each array that trains and False for every other leaf."""
-    spec = jax.tree.map(lambda leaf: layer.trainable and eqx.is_array(leaf), layer)
-    for name in layer.frozen_leaves:
-        if getattr(spec, name) is not None:
-            spec = eqx.tree_at(lambda tree, name=name: getattr(tree, name), spec, False)
-    return spec
+    spec: AbstractLayer = jax.tree.map(lambda leaf: layer.trainable and eqx.is_array(leaf), layer)
+    names = [name for name in layer.frozen_leaves if getattr(layer, name) is not None]
+    if not names:
+        return spec
+    frozen = [False] * len(names)
+    return eqx.tree_at(lambda tree: [getattr(tree, name) for name in names], spec, frozen)

@@ -34,14 +34,21 @@ def pad_network(network: Network, widths: Sequence[int]) -> Network:
         InputError: if a width is below the layer's own, or the depths differ.
     """
     widths = check_widths(widths)
-    check(all(isinstance(layer, Dense) for layer in network.layers), "network", "have dense layers", network)
+    check(
+        all(isinstance(layer, Dense) for layer in network.layers),
+        "network",
+        "have dense layers",
+        network,
+    )
     layers = [layer for layer in network.layers if isinstance(layer, Dense)]
     own = tuple(layer.weight.shape[0] for layer in layers[:-1])
     fits = len(widths) == len(own) and all(w >= v for w, v in zip(widths, own, strict=False))
     check(fits, "widths", f"be at least {own}, layer by layer", widths)
     outs = (*widths, layers[-1].weight.shape[0])
     ins = (layers[0].weight.shape[1], *widths)
-    return Network(tuple(_pad(layer, *shape) for layer, *shape in zip(layers, outs, ins, strict=True)))
+    return Network(
+        tuple(_pad(layer, *shape) for layer, *shape in zip(layers, outs, ins, strict=True))
+    )
 
 
 def _pad(layer: Dense, n_out: int, n_in: int) -> Dense:

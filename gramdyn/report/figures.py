@@ -12,6 +12,7 @@ from matplotlib.figure import Figure
 from matplotlib.legend import Legend
 from matplotlib.lines import Line2D
 from matplotlib.ticker import NullLocator
+from matplotlib.transforms import ScaledTranslation
 
 from gramdyn._errors import InputError
 from gramdyn.report.cells import Cell, cells_of, manifest_of
@@ -166,28 +167,36 @@ def _power_label(number: float | int) -> str:
 
 def _add_keys(axes: Axes, styles: Styles, curves: Sequence[Curve]) -> None:
     """Keys in the lower left, where a falling loss is not: colours, beside them dashes."""
-    roles, across = styles.roles, 0.02
+    roles, used = styles.roles, 0.0
     if roles.colour:
         shown = {curve.place[roles.colour] for curve in curves}
         lines = [(c, "-", value) for value, c in styles.colours.items() if value in shown]
-        key = _key(axes, lines, axis_title(roles.colour), across)
+        key = _key(axes, lines, axis_title(roles.colour), used)
         axes.add_artist(key)
-        longest = max(len(value_title(value)) for *_, value in lines)
-        across += 0.19 + 0.034 * max(longest, len(axis_title(roles.colour)) - 4)
+        used = key.get_window_extent().width / _root(axes).dpi + 0.03
     if roles.facet:
         dashed = [(_SOFT, _DASHES[i % len(_DASHES)], value) for value, i in styles.facets.items()]
-        _key(axes, dashed, axis_title(roles.facet), across)
+        _key(axes, dashed, axis_title(roles.facet), used)
 
 
-def _key(axes: Axes, lines: list[tuple[str, Any, Any]], title: str, across: float) -> Legend:
+def _key(axes: Axes, lines: list[tuple[str, Any, Any]], title: str, inches: float) -> Legend:
+    """A key that many inches right of the lower left corner."""
     few = lines if len(lines) <= 6 else [lines[0], lines[len(lines) // 2], lines[-1]]
     handles = [
         Line2D([], [], color=colour, linestyle=dash, linewidth=1.8, label=value_title(value))
         for colour, dash, value in few
     ]
-    key = axes.legend(handles=handles, title=title, bbox_to_anchor=(across, 0.01), **_KEY)
+    place = axes.transAxes + ScaledTranslation(inches, 0, _root(axes).dpi_scale_trans)
+    where: dict[str, Any] = {"bbox_to_anchor": (0, 0.01), "bbox_transform": place}
+    key = axes.legend(handles=handles, title=title, **where, **_KEY)
     key.get_title().set_color(_INK)
     return key
+
+
+def _root(axes: Axes) -> Figure:
+    root = axes.get_figure(root=True)
+    assert root is not None
+    return root
 
 
 def _draw_kernels(part: Any, cells: Sequence[Cell], manifest: dict[str, Any]) -> None:

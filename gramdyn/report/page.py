@@ -49,9 +49,10 @@ def write_report(folder: str | Path, out: str | Path | None = None) -> Path:
     tree = open_results(folder)
     path = Path(out) if out is not None else folder / "report.html"
     pictures = draw_pictures(tree)
-    page = render_page(tree, pictures, name=folder.resolve().name, tables=path.stem)
+    tables = path.with_suffix("") if path.suffix else path.with_name(f"{path.name}-tables")
+    page = render_page(tree, pictures, name=folder.resolve().name, tables=tables.name)
     try:
-        _write(path, page, pictures)
+        _write(path, page, tables, pictures)
     except OSError as error:
         reason = error.strerror or error
         raise InputError(f"Report {path} cannot be written: {reason}.") from None
@@ -182,8 +183,7 @@ def _told(value: Any) -> str:
     return "\N{EN DASH}" if value is None else value_title(value)
 
 
-def _write(path: Path, page: str, pictures: Sequence[Picture]) -> None:
-    tables = path.with_suffix("") if path.suffix else path.with_name(f"{path.name}-tables")
+def _write(path: Path, page: str, tables: Path, pictures: Sequence[Picture]) -> None:
     tables.mkdir(parents=True, exist_ok=True)
     for picture in pictures:
         (tables / f"{picture.name}.csv").write_text(to_csv(picture.rows), encoding="utf-8")

@@ -78,7 +78,7 @@ def _which(given: Any) -> Literal["count", "logspace", "linspace", "listed"] | N
     keys = given if isinstance(given, dict) else type(given).model_fields if given else {}
     for key in ("count", "logspace", "linspace"):
         if key in keys:
-            return key  # type: ignore[return-value]
+            return key
     return None
 
 

@@ -28,8 +28,8 @@ NETWORK_NUMBERS = ("weight_scale", "output_scale")
 
 def build_task(config: Config) -> Task:
     """The task of a job, on the host, in float64."""
-    options = {key: value for key, value in config.task if key != "kind"}
-    return TASKS[config.task.kind](**options)
+    options: dict[str, Any] = dict(config.task)
+    return TASKS[options.pop("kind")](**options)
 
 
 def build_record(config: RecordConfig) -> Record:
@@ -65,12 +65,13 @@ def build_network(config: Config, key: Any, task: Task, numbers: dict[str, Any])
 
 def build_scheme(config: Strict, numbers: dict[str, Any]) -> AbstractScheme:
     """The scheme of a job, with the job's numbers in place of the configuration's."""
-    options = {key: value for key, value in config if key not in ("kind", "n_steps")}
+    options = dict(config)
+    kind, _ = options.pop("kind"), options.pop("n_steps")
     for key in options:
         relative = isinstance(options[key], RelativeStep)
         number = numbers.get(f"scheme.{key}", options[key].relative if relative else options[key])
         options[key] = Relative(number) if relative else number
-    return SCHEMES[config.kind](**options)  # type: ignore[attr-defined]
+    return SCHEMES[kind](**options)
 
 
 def numbers_of(config: Config) -> dict[str, float]:

@@ -126,7 +126,9 @@ class RecordConfig(Strict):
             raise ValueError("give either `every` or `at`")
         for entry in self.of:
             if isinstance(entry, dict) and "name" not in entry:
-                raise ValueError(f"an entry of `of` is a name or {{name: ..., options}}, not {entry}")
+                raise ValueError(
+                    f"an entry of `of` is a name or {{name: ..., options}}, not {entry}"
+                )
         return self
 
 

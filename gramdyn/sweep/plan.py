@@ -185,7 +185,9 @@ def _cell(base: dict[str, Any], cell: dict[str, Any]) -> Config:
 
 def _with_seed(config: Config, seed: Any) -> Config:
     if not isinstance(seed, int) or isinstance(seed, bool) or not 0 <= seed < 2**31:
-        raise ConfigError([f"sweep.seed: must be whole numbers from 0 to 2^31 - 1, but has {seed!r}"])
+        raise ConfigError(
+            [f"sweep.seed: must be whole numbers from 0 to 2^31 - 1, but has {seed!r}"]
+        )
     return config.model_copy(update={"seed": seed})
 
 
@@ -236,9 +238,7 @@ def _constant(key: str, jobs: list[Job]) -> bool:
     return len({json.dumps(job.place[key], sort_keys=True) for job in jobs}) == 1
 
 
-def _make_group(
-    name: str, jobs: list[Job], tasks: dict[str, Task], runtime: Runtime
-) -> Group:
+def _make_group(name: str, jobs: list[Job], tasks: dict[str, Task], runtime: Runtime) -> Group:
     keys = list(dict.fromkeys(_task_key(job) for job in jobs))
     own = tuple(tasks[key] for key in keys)
     index = [keys.index(_task_key(job)) for job in jobs]
@@ -249,7 +249,9 @@ def _make_group(
         np.stack([task.targets for task in own]).astype(dtype),
         Recipe(config),
     )
-    params = group_params([job.config.seed for job in jobs], index, [numbers_of(j.config) for j in jobs])
+    params = group_params(
+        [job.config.seed for job in jobs], index, [numbers_of(j.config) for j in jobs]
+    )
     record = build_record(config.record)
     n_steps = int(config.scheme.n_steps)  # type: ignore[attr-defined]
     shapes, facts = _trace(build, params, record, n_steps, config)
@@ -303,4 +305,3 @@ def _chunk_size(
     n_chunks = math.ceil(runs / max(1, min(most, runs)))
     even = math.ceil(runs / n_chunks)
     return math.ceil(even / n_devices) * n_devices if even >= n_devices else even
-

@@ -42,7 +42,9 @@ def read_manifest(folder: str | Path) -> dict[str, Any]:
     """
     path = Path(folder) / "manifest.json"
     if not path.exists():
-        raise InputError(f"Folder {folder} must be one that `gramdyn run` wrote, but has no manifest.")
+        raise InputError(
+            f"Folder {folder} must be one that `gramdyn run` wrote, but has no manifest."
+        )
     manifest: dict[str, Any] = read_json(path)
     return manifest
 

@@ -123,7 +123,7 @@ def _compile(group: Group, plan: Plan) -> tuple[Any, float]:
     """The group's program, and the seconds it took to trace and compile."""
     begun = time.perf_counter()
     with plan.runtime.precision():
-        compiled = run_many.lower(*_arguments(group, plan, 0)).compile()
+        compiled = run_many.lower(*_arguments(group, plan, 0)).compile()  # type: ignore[attr-defined]
     return compiled, time.perf_counter() - begun
 
 
@@ -147,7 +147,7 @@ def _run_group(
             # Dispatched before the chunk before it is written: writing overlaps computing.
             going = None if start is None else (start, compiled(*_arguments(group, plan, start)))
             if waiting is not None:
-                _write(group, *waiting, store, tally, listener)
+                _write(group, waiting, store, tally, listener)
             waiting = going
 
 
@@ -156,7 +156,9 @@ def _arguments(group: Group, plan: Plan, start: int) -> tuple[Any, ...]:
     devices = plan.runtime.devices if group.chunk % len(plan.runtime.devices) == 0 else ()
     dtype = plan.runtime.dtype
     params = jax.tree.map(lambda leaf: leaf[start : start + group.chunk], group.params)
-    params = jax.tree.map(lambda leaf: jnp.asarray(_cast(leaf, dtype)), pad_runs(params, group.chunk))
+    params = jax.tree.map(
+        lambda leaf: jnp.asarray(_cast(leaf, dtype)), pad_runs(params, group.chunk)
+    )
     return (
         jax.tree.map(jnp.asarray, group.build),
         params,
@@ -174,9 +176,9 @@ def _cast(leaf: np.ndarray, dtype: str) -> np.ndarray:
 
 
 def _write(
-    group: Group, start: int, out: Any, store: Store, tally: Tally, listener: Listener
+    group: Group, chunk: tuple[int, Any], store: Store, tally: Tally, listener: Listener
 ) -> None:
-    records, status, failed_at, step_size, _ = out
+    start, (records, status, failed_at, step_size, _) = chunk
     count = group.runs_from(start)
     found = {**records, "status": status, "failed_at": failed_at, "step_size": step_size}
     host = {name: np.asarray(array)[:count] for name, array in found.items()}

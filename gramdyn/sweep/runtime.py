@@ -39,15 +39,13 @@ class Runtime:
         local = jax.local_devices()
         wanted = config.runtime.devices or len(local)
         if wanted > len(local):
-            raise InputError(
-                f"runtime.devices must be at most {len(local)} here, but is {wanted}."
-            )
+            raise InputError(f"runtime.devices must be at most {len(local)} here, but is {wanted}.")
         memory = int(config.runtime.memory_gb * 2**30)
         return cls(tuple(local[:wanted]), config.precision, memory, config.runtime.batching)
 
     @property
     def platform(self) -> str:
-        """"cpu", "gpu" or "tpu"."""
+        """ "cpu", "gpu" or "tpu"."""
         return self.devices[0].platform
 
     @contextmanager

@@ -14,6 +14,7 @@ from typing import Any
 
 import numpy as np
 import zarr
+from numpy.dtypes import StringDType
 
 from gramdyn._errors import InputError
 from gramdyn.sweep.files import read_json, write_json
@@ -157,19 +158,30 @@ def _places(group: Group) -> dict[str, tuple[tuple[str, ...], np.ndarray]]:
     found["width"] = [max(w) for w in widths]
     found["depth"] = [len(w) for w in widths]
     for key in group.jobs[0].place:
-        name = key if key in found else key.removeprefix("network.")
-        found.setdefault(name, [job.place[key] for job in group.jobs])
+        name, values = _as_numbers(key, [job.place[key] for job in group.jobs])
+        found.setdefault(name.removeprefix("network."), values)
     return {name: (("run",), _as_array(values)) for name, values in found.items()}
+
+
+def _as_numbers(key: str, values: list[Any]) -> tuple[str, list[Any]]:
+    """The axis of relative steps as the axis of their shares; any other as it is."""
+    first = values[0]
+    if not isinstance(first, dict) or len(first) != 1:
+        return key, values
+    (inner,) = first
+    if all(isinstance(value, dict) and value.keys() == first.keys() for value in values):
+        return f"{key}.{inner}", [value[inner] for value in values]
+    return key, values
 
 
 def _as_array(values: list[Any]) -> np.ndarray:
     """Numbers as numbers, anything else as text."""
-    plain = all(isinstance(v, bool | int | float) for v in values)
-    return np.asarray(values) if plain else np.asarray([_text(v) for v in values])
+    plain = all(isinstance(value, bool | int | float) for value in values)
+    return np.asarray(values) if plain else np.asarray(list(map(_text, values)), StringDType())
 
 
 def _text(value: Any) -> str:
-    """A value of an axis as a user writes it; a relative step as its share."""
+    """A value of an axis as a user writes it."""
     if isinstance(value, dict):
         return ", ".join(f"{key}: {inner}" for key, inner in value.items())
     return str(value)

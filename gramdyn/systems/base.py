@@ -32,7 +32,7 @@ class AbstractSystem(eqx.Module):
     @property
     @abstractmethod
     def exact_for(self) -> str:
-        """"any" or "linear"."""
+        """ "any" or "linear"."""
 
     @abstractmethod
     def initial_state(self) -> Any:

@@ -31,9 +31,7 @@ def to_gram(layer: Dense, inputs: Float[Array, "n d"]) -> GramDense:
     return GramDense(pre, jnp.ones((), pre.dtype), gram, layer.activation, layer.trainable)
 
 
-def rebuild_first_layer(
-    layer: AbstractLayer, origin: Dense, inputs: Float[Array, "n d"]
-) -> Dense:
+def rebuild_first_layer(layer: AbstractLayer, origin: Dense, inputs: Float[Array, "n d"]) -> Dense:
     """Weights and bias of a first layer in Gram coordinates.
 
     Args:

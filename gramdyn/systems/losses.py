@@ -25,9 +25,7 @@ class AbstractLoss(eqx.Module):
         return 1.0 if self.reduction == "sum" else 1.0 / n_samples
 
     @abstractmethod
-    def value(
-        self, outputs: Float[Array, "n C"], targets: Float[Array, "n C"]
-    ) -> Float[Array, ""]:
+    def value(self, outputs: Float[Array, "n C"], targets: Float[Array, "n C"]) -> Float[Array, ""]:
         """The loss."""
 
     @abstractmethod
@@ -45,9 +43,7 @@ class SquaredLoss(AbstractLoss):
     def __check_init__(self) -> None:
         check_known("loss reduction", self.reduction, REDUCTIONS)
 
-    def value(
-        self, outputs: Float[Array, "n C"], targets: Float[Array, "n C"]
-    ) -> Float[Array, ""]:
+    def value(self, outputs: Float[Array, "n C"], targets: Float[Array, "n C"]) -> Float[Array, ""]:
         """s/2 sum (outputs - targets)^2."""
         return 0.5 * self.scale(outputs.shape[0]) * jnp.sum((outputs - targets) ** 2)
 

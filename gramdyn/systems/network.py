@@ -47,12 +47,12 @@ class NetworkSystem(AbstractSystem):
 
     @property
     def coordinates(self) -> str:
-        """"gram" or "weights"."""
+        """ "gram" or "weights"."""
         return "gram" if isinstance(self.start.layers[0], GramDense) else "weights"
 
     @property
     def exact_for(self) -> str:
-        """"linear" in Gram coordinates, "any" in weight coordinates."""
+        """ "linear" in Gram coordinates, "any" in weight coordinates."""
         return "linear" if self.coordinates == "gram" else "any"
 
     def initial_state(self) -> Network:
@@ -146,6 +146,10 @@ def _check_shapes(network: Network, task: Any) -> None:
     assert isinstance(first, Dense)
     assert isinstance(last, Dense)
     fits = first.weight.shape[1] == task.inputs.shape[1]
-    check(fits, "network", f"take {task.inputs.shape[1]} inputs like the task", first.weight.shape[1])
+    check(
+        fits, "network", f"take {task.inputs.shape[1]} inputs like the task", first.weight.shape[1]
+    )
     fits = last.weight.shape[0] == task.targets.shape[1]
-    check(fits, "network", f"have {task.targets.shape[1]} outputs like the task", last.weight.shape[0])
+    check(
+        fits, "network", f"have {task.targets.shape[1]} outputs like the task", last.weight.shape[0]
+    )

@@ -137,11 +137,10 @@ def test_depth_and_readout(key) -> None:
     assert network.readout is network.layers[-1]
 
 
-@pytest.mark.parametrize("widths", [(), (0,), (6, -1), (6, 2.0)])
+@pytest.mark.parametrize("widths", [(), (0,), (6, -1)])
 def test_widths_that_cannot_be_are_refused(widths: tuple, key) -> None:
-    with pytest.raises(ValueError, match=r"widths") as error:
+    with pytest.raises(InputError, match=r"Argument `widths` must hold one whole number of at least 1"):
         init_network(key, 5, widths)
-    assert "widths" in str(error.value)
 
 
 def test_other_mistakes_are_refused(key) -> None:

@@ -21,7 +21,7 @@ CASES = (
     # activation, law, bias, trained readout, outputs, scheme, coordinates
     ("relu", "standard", False, False, 1, GradientDescent(0.02), "gram"),
     ("relu", "ntk", True, True, 2, GradientDescent(0.02, 0.9, 0.01), "weights"),
-    ("leaky_relu", "mean_field", True, True, 1, GradientDescent(0.5, 0.5), "gram"),
+    ("leaky_relu", "mean_field", True, True, 1, GradientDescent(0.1, 0.5), "gram"),
     ("linear", "ntk", False, True, 2, GradientDescent(0.01), "gram"),
     ("leaky_relu", "standard", True, True, 2, Optax("adam", 0.01), "weights"),
     ("linear", "standard", True, True, 1, Optax("adamw", 0.01), "weights"),
@@ -41,11 +41,12 @@ def test_padded_trajectories(case: tuple) -> None:
     # zeros added to the same sums, perhaps in another order
     np.testing.assert_allclose(padded(x), network(x), rtol=1e-13, atol=1e-15)
     systems = [make_system(one, task, coordinates=coordinates) for one in (network, padded)]
-    # Adam counts in another dtype inside optax; a hundred steps for both
-    plain, wide = (simulate(system, scheme, 100, Record(KEPT, every=10)) for system in systems)
+    plain, wide = (simulate(system, scheme, 40, Record(KEPT, every=10)) for system in systems)
     for name in KEPT:
         size = np.abs(np.asarray(plain[name])).max()
-        np.testing.assert_allclose(wide[name], plain[name], rtol=1e-12, atol=1e-13 * max(size, 1))
+        # forty steps of the last bit
+        np.testing.assert_allclose(wide[name], plain[name], rtol=1e-13, atol=1e-13 * size)
+    assert np.abs(np.asarray(plain["residual"][-1] - plain["residual"][0])).max() > 1e-2
     # the padded neurons are where they were: exactly zero weights in and out
     end = systems[1].network(wide.state).layers
     if coordinates == "weights":

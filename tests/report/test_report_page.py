@@ -1,7 +1,9 @@
 import csv
 import json
+import re
 from html.parser import HTMLParser
 from importlib.resources import files
+from urllib.parse import unquote
 
 import numpy as np
 import pytest
@@ -123,6 +125,14 @@ def test_an_unfinished_run_is_reported_so_far(finished, tmp_path, monkeypatch):
     assert "This run is not finished" in text
     assert "<b>2</b>not computed yet" in text
     assert (tmp_path / "half" / "loss.csv").exists()
+
+
+@pytest.mark.parametrize("name", ["other.html", "bare", "two words.html"])
+def test_links_lead_to_the_tables(diverged, tmp_path, name):
+    path = write_report(diverged, tmp_path / name)
+    links = [unquote(link) for link in re.findall(r'class="csv" href="([^"]+)"', path.read_text())]
+    assert len(links) == 3
+    assert all((tmp_path / link).is_file() for link in links)
 
 
 def test_a_folder_without_a_run(tmp_path):

@@ -29,9 +29,17 @@ def test_good_file_is_typed_and_filled_in():
     ("old", "new", "told"),
     [
         ("width: 5", "widht: 5", r"<text>:2: network\.widht: unknown key; did you mean `width`"),
-        ("width: 5", "width: -5", r"<text>:2: network\.width: .*greater than or equal to 1 \(got -5\)"),
+        (
+            "width: 5",
+            "width: -5",
+            r"<text>:2: network\.width: .*greater than or equal to 1 \(got -5\)",
+        ),
         ("width: 5", "width: 5.5", r"network\.width: .*integer.*\(got 5\.5\)"),
-        ("depth: 2", "depth: 2, activation: rleu", r"unknown activation 'rleu'; did you mean `relu`"),
+        (
+            "depth: 2",
+            "depth: 2, activation: rleu",
+            r"unknown activation 'rleu'; did you mean `relu`",
+        ),
         ("depth: 2", "depth: 2, slope: 0.1", "`slope` belongs to activation leaky_relu"),
         ("depth: 2", "widths: [3]", "give either `widths`, or `width` and `depth`"),
         (", depth: 2", "", "`width` and `depth` go together"),
@@ -107,7 +115,9 @@ def test_a_registered_task_is_a_kind_with_its_own_keys():
         return type(task)(gain * task.inputs, task.targets)
 
     try:
-        text = GOOD.replace("{kind: gaussian, n_samples: 6, n_inputs: 4}", "{kind: twice_gaussian, n_samples: 4}")
+        text = GOOD.replace(
+            "{kind: gaussian, n_samples: 6, n_inputs: 4}", "{kind: twice_gaussian, n_samples: 4}"
+        )
         assert parse_config(text).task.gain == 2.0
         with pytest.raises(ConfigError, match=r"task\.gian: unknown key; did you mean `gain`"):
             parse_config(text.replace("n_samples: 4", "n_samples: 4, gian: 1"))

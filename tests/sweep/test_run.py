@@ -1,3 +1,4 @@
+import itertools
 import os
 import signal
 import subprocess
@@ -113,6 +114,28 @@ def test_an_added_value_changes_no_other_run(tiny, tmp_path):
             np.testing.assert_array_equal(other["residual"].values, place["residual"].values)
 
 
+def test_axes_of_any_kind_come_back_as_written(tmp_path):
+    changes = [
+        "sweep={network.activation: [relu, linear], scheme.momentum: [null, 0.5], "
+        "network.widths: [[4], [5, 3]], scheme.step_size: [{relative: 0.1}, {relative: 0.2}]}",
+        *["network={widths: [4]}", "scheme.n_steps=2", "record={of: [loss]}"],
+    ]
+    run_sweep(load_config(TINY, changes), tmp_path / "run")
+    nodes = open(tmp_path / "run").children.values()
+    found = {
+        (str(a), str(m), str(w), float(s))
+        for node in nodes
+        for a, m, w, s in zip(
+            *(node[k].values for k in ("activation", "scheme.momentum", "widths")),
+            node["scheme.step_size.relative"].values,
+            strict=True,
+        )
+    }
+    activations, momenta, widths = ("relu", "linear"), ("None", "0.5"), ("[4]", "[5, 3]")
+    steps = (0.1, 0.2)
+    assert found == set(itertools.product(activations, momenta, widths, steps))
+
+
 def test_chunks_and_devices_change_no_value(tiny, tmp_path):
     folder, _ = tiny
     changes = ["runtime.memory_gb=0.0001", "runtime.devices=1"]
@@ -126,8 +149,7 @@ def test_chunks_and_devices_change_no_value(tiny, tmp_path):
         np.testing.assert_allclose(other[key], one[key], rtol=1e-13, atol=1e-14, err_msg=str(key))
 
 
-def test_a_folder_goes_on_where_chunks_are_missing(tiny, tmp_path):
-    folder, _ = tiny
+def test_a_folder_goes_on_where_chunks_are_missing(tmp_path):
     run_sweep(load_config(TINY), tmp_path / "run")
     whole = arrays_of(tmp_path / "run")
     again = run_sweep(load_config(TINY), tmp_path / "run")
@@ -158,7 +180,7 @@ def test_a_folder_that_cannot_be_made_is_told_before_computing(tmp_path):
         run_sweep(load_config(TINY), tmp_path / "file" / "run")
 
 
-def test_killed_for_real_and_finished_by_the_same_command(tiny, tmp_path):
+def test_killed_for_real_and_finished_by_the_same_command(tmp_path):
     """SIGKILL once the first chunk is written; the same command ends with the same bits."""
     words = ["run", str(TINY), "-o", str(tmp_path / "run"), "--set", "sweep.seed={count: 64}"]
     command = [sys.executable, "-m", "gramdyn", *words, "--set", "runtime.memory_gb=0.0003"]
