@@ -10,8 +10,6 @@ from typing import TYPE_CHECKING, Any
 from gramdyn._version import __version__
 
 if TYPE_CHECKING:
-    from gramdyn import data as data
-    from gramdyn import kernels as kernels
     from gramdyn._errors import ConfigError, InputError
     from gramdyn.data import Task, arrays, digits, gaussian, make_task, mnist5k, orthogonal
     from gramdyn.diagnostics import AbstractDiagnostic, Record, diagnostic
@@ -36,6 +34,8 @@ if TYPE_CHECKING:
         pad_network,
         relu,
     )
+    from gramdyn.report import save_overview, write_report
+    from gramdyn.sweep import load_config, make_plan, open, run_sweep
     from gramdyn.systems import AbstractSystem, NetworkSystem, SquaredLoss, make_system
 
 _HOMES = {
@@ -64,7 +64,13 @@ _HOMES = {
         "simulate_many",
     ),
     "gramdyn.diagnostics": ("AbstractDiagnostic", "Record", "diagnostic"),
+    "gramdyn.sweep": ("load_config", "make_plan", "open", "run_sweep"),
+    "gramdyn.report": ("save_overview", "write_report"),
 }
+_PACKAGES = (
+    *("kernels", "models", "data", "systems", "dynamics", "diagnostics"),
+    *("sweep", "report", "cli"),
+)
 _HOME_OF = {name: home for home, names in _HOMES.items() for name in names}
 
 __all__ = ["__version__", *sorted(_HOME_OF)]  # noqa: PLE0604
@@ -73,7 +79,7 @@ __all__ = ["__version__", *sorted(_HOME_OF)]  # noqa: PLE0604
 def __getattr__(name: str) -> Any:
     if name in _HOME_OF:
         return getattr(importlib.import_module(_HOME_OF[name]), name)
-    if name in ("data", "kernels", "models", "systems", "dynamics", "diagnostics"):
+    if name in _PACKAGES:
         return importlib.import_module(f"gramdyn.{name}")
     raise AttributeError(f"module 'gramdyn' has no attribute {name!r}")
 

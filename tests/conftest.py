@@ -9,11 +9,11 @@ import os
 # than hints to the compiler; they come from C++ and look like errors.
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
-import jax  # noqa: E402
-import pytest  # noqa: E402
-from hypothesis import HealthCheck, settings  # noqa: E402
+import jax
+import pytest
+from hypothesis import HealthCheck, settings
 
-from gramdyn.sweep.runtime import use_compile_cache  # noqa: E402
+from gramdyn.sweep.runtime import use_compile_cache
 
 jax.config.update("jax_num_cpu_devices", 4)
 jax.config.update("jax_enable_x64", True)
@@ -21,7 +21,7 @@ jax.config.update("jax_default_matmul_precision", "highest")
 # Write the axes and the dtypes you mean: a hidden promotion is a defect.
 jax.config.update("jax_numpy_dtype_promotion", "strict")
 jax.config.update("jax_numpy_rank_promotion", "raise")
-# Most of the time of a first run is compiling; the folder is the user's, GRAMDYN_CACHE=off for none.
+# Most of the time of a first run is compiling; GRAMDYN_CACHE=off for no cache.
 use_compile_cache()
 
 # No deadline, since the first example compiles; the same examples in every run.

@@ -46,7 +46,7 @@ class Result:
 
     def __repr__(self) -> str:
         codes, counts = np.unique(np.asarray(self.status), return_counts=True)
-        status = ", ".join(f"{n} {status_name(c)}" for c, n in zip(codes, counts, strict=True))
+        status = ", ".join(f"{n} {status_name(int(c))}" for c, n in zip(codes, counts, strict=True))
         records = ", ".join(f"{name} {tuple(v.shape)}" for name, v in self.records.items())
         return (
             f"Result of {np.size(self.status)} run(s): {status}\n"

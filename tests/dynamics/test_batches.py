@@ -116,8 +116,12 @@ def _expected(seed: int, eta: float, limit: float) -> tuple[Status, int]:
     network = init_network(jax.random.key(seed), D, WIDTHS, train_readout=True)
     with np.errstate(all="ignore"):
         losses = numpy_descent(
-            plain(network, "relu"), np.asarray(TASK.inputs), np.asarray(TASK.targets), N_STEPS,
-            eta, trained=[True] * 3,
+            plain(network, "relu"),
+            np.asarray(TASK.inputs),
+            np.asarray(TASK.targets),
+            N_STEPS,
+            eta,
+            trained=[True] * 3,
         )["loss"]
     for step, loss in enumerate(losses):
         if not np.isfinite(loss):

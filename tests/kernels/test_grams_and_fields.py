@@ -67,7 +67,9 @@ def test_forward_field(scale: float | None, bias: bool) -> None:
 def test_conjugate_field_is_the_vjp_of_the_forward_field(scale, n_outputs: int) -> None:
     act, weight, sens = _random(4, 6), _random(5, 6, seed=1), _random(4, n_outputs, 5)
     found = conjugate_field(jnp.asarray(sens), jnp.asarray(weight), scale)
-    _, pull = jax.vjp(lambda h: forward_field(h, jnp.asarray(weight), None, scale), jnp.asarray(act))
+    _, pull = jax.vjp(
+        lambda h: forward_field(h, jnp.asarray(weight), None, scale), jnp.asarray(act)
+    )
     wanted = np.stack([pull(jnp.asarray(sens[:, c]))[0] for c in range(n_outputs)], axis=1)
     _same(found, wanted)
 

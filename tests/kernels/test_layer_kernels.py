@@ -48,8 +48,14 @@ def _close(found: jax.Array, wanted: jax.Array) -> None:
 def _system(case: tuple, coordinates: str):
     depth, n_outputs, activation, law, bias, trained = case
     network = random_network(
-        jax.random.key(depth + 10 * n_outputs), D, WIDTHS[:depth], n_outputs,
-        activation=activation, parametrization=law, bias=bias, train_readout=trained,
+        jax.random.key(depth + 10 * n_outputs),
+        D,
+        WIDTHS[:depth],
+        n_outputs,
+        activation=activation,
+        parametrization=law,
+        bias=bias,
+        train_readout=trained,
     )
     task = gaussian(n_samples=N, n_inputs=D, n_outputs=n_outputs, seed=3)
     return network, make_system(network, task, coordinates=coordinates)
@@ -64,8 +70,10 @@ def _found(system, vector):
         fields.layer_kernels,
         fields.tangent_kernel,
         fields.kernel_product()(vector),
-        [apply_layer_kernel(g, fields.sens[i], vector)
-         for g, i in zip(grams, fields.trained, strict=True)],
+        [
+            apply_layer_kernel(g, fields.sens[i], vector)
+            for g, i in zip(grams, fields.trained, strict=True)
+        ],
     )
 
 

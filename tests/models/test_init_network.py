@@ -30,8 +30,14 @@ def _law(kind: str, layer: str, fan_in: int, gain: float, sigma: float, alpha: f
 def test_variances_and_multipliers(law: str, phi, key) -> None:
     d, widths, n_outputs, sigma, alpha = 40, (60, 50), 30, 1.5, 0.7
     network = init_network(
-        key, d, widths, n_outputs,
-        activation=phi, parametrization=law, weight_scale=sigma, output_scale=alpha,
+        key,
+        d,
+        widths,
+        n_outputs,
+        activation=phi,
+        parametrization=law,
+        weight_scale=sigma,
+        output_scale=alpha,
     )
     fans = (d, *widths)
     for layer, fan_in, kind in zip(
@@ -86,7 +92,9 @@ def test_no_two_layers_share_random_numbers(key) -> None:
 
 def test_parametrisations_share_their_random_numbers(key) -> None:
     """The same function at t = 0 in `standard` and `ntk`, up to rounding."""
-    standard, ntk = (init_network(key, 5, (6, 7), 2, parametrization=k) for k in ("standard", "ntk"))
+    standard, ntk = (
+        init_network(key, 5, (6, 7), 2, parametrization=k) for k in ("standard", "ntk")
+    )
     for a, b in zip(standard.layers, ntk.layers, strict=True):
         np.testing.assert_allclose(a.weight, b.scale * b.weight, rtol=1e-14)
     x = jnp.asarray(np.random.default_rng(0).normal(size=(4, 5)))
@@ -139,7 +147,7 @@ def test_depth_and_readout(key) -> None:
 
 @pytest.mark.parametrize("widths", [(), (0,), (6, -1)])
 def test_widths_that_cannot_be_are_refused(widths: tuple, key) -> None:
-    with pytest.raises(InputError, match=r"Argument `widths` must hold one whole number of at least 1"):
+    with pytest.raises(InputError, match=r"Argument `widths` must hold one whole number"):
         init_network(key, 5, widths)
 
 

@@ -1,5 +1,7 @@
 """Layers answer the same five questions in both coordinates; costs are counted."""
 
+import itertools
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -16,7 +18,7 @@ def test_traces_chain_the_layers(key) -> None:
     x = jnp.asarray(np.random.default_rng(0).normal(size=(3, 5)))
     traces = network.traces(x)
     assert traces[0].inputs is x
-    for below, here in zip(traces[:-1], traces[1:], strict=True):
+    for below, here in itertools.pairwise(traces):
         assert here.inputs is below.act
     np.testing.assert_array_equal(network(x), traces[-1].act)
     np.testing.assert_array_equal(traces[-1].act, traces[-1].pre)
@@ -33,7 +35,7 @@ def test_backward_is_the_vjp_of_the_outputs_by_each_preactivation(key) -> None:
 
     def above(pre, layer: int):
         act = network.layers[layer].activation.value(pre)
-        for upper in network.layers[layer + 1:]:
+        for upper in network.layers[layer + 1 :]:
             act = upper.forward(act).act
         return act
 

@@ -32,8 +32,14 @@ CASES = (
 def test_padded_trajectories(case: tuple) -> None:
     activation, law, bias, trained, n_outputs, scheme, coordinates = case
     network = random_network(
-        jax.random.key(1), D, OWN, n_outputs,
-        activation=activation, parametrization=law, bias=bias, train_readout=trained,
+        jax.random.key(1),
+        D,
+        OWN,
+        n_outputs,
+        activation=activation,
+        parametrization=law,
+        bias=bias,
+        train_readout=trained,
     )
     padded = pad_network(network, PADDED)
     task = gaussian(n_samples=N, n_inputs=D, n_outputs=n_outputs, seed=3)
@@ -50,14 +56,14 @@ def test_padded_trajectories(case: tuple) -> None:
     # the padded neurons are where they were: exactly zero weights in and out
     end = systems[1].network(wide.state).layers
     if coordinates == "weights":
-        np.testing.assert_array_equal(end[0].weight[OWN[0]:], 0.0)
+        np.testing.assert_array_equal(end[0].weight[OWN[0] :], 0.0)
     else:
-        np.testing.assert_array_equal(wide.state.layers[0].pre[:, OWN[0]:], 0.0)
-    np.testing.assert_array_equal(end[1].weight[OWN[1]:], 0.0)
-    np.testing.assert_array_equal(end[1].weight[:, OWN[0]:], 0.0)
-    np.testing.assert_array_equal(end[2].weight[:, OWN[1]:], 0.0)
+        np.testing.assert_array_equal(wide.state.layers[0].pre[:, OWN[0] :], 0.0)
+    np.testing.assert_array_equal(end[1].weight[OWN[1] :], 0.0)
+    np.testing.assert_array_equal(end[1].weight[:, OWN[0] :], 0.0)
+    np.testing.assert_array_equal(end[2].weight[:, OWN[1] :], 0.0)
     if bias:
-        np.testing.assert_array_equal(end[1].bias[OWN[1]:], 0.0)
+        np.testing.assert_array_equal(end[1].bias[OWN[1] :], 0.0)
 
 
 def test_padding_to_the_own_widths_changes_nothing() -> None:

@@ -29,14 +29,14 @@ def random_network(
 ) -> Network:
     """A network of gramdyn; biases are drawn at random, so that they are seen."""
     phi = make_activation(activation, 0.3 if activation == "leaky_relu" else None)
-    network = init_network(
-        key, n_inputs, widths, n_outputs, activation=phi, bias=bias, **options
-    )
+    network = init_network(key, n_inputs, widths, n_outputs, activation=phi, bias=bias, **options)
     if not bias:
         return network
     rng = np.random.default_rng(5)
-    layers = [with_bias(layer, rng.normal(size=layer.weight.shape[0]) * 0.3)
-              for layer in network.layers[:-1]]
+    layers = [
+        with_bias(layer, rng.normal(size=layer.weight.shape[0]) * 0.3)
+        for layer in network.layers[:-1]
+    ]
     return Network((*layers, network.layers[-1]))
 
 
@@ -131,7 +131,7 @@ def numpy_descent(
         rates: Factor on the step of each layer's weights (biases keep the step itself).
 
     Returns:
-        residual (T + 1, n, C), loss (T + 1,), pre: preactivations (hidden, T + 1, n, N), and params.
+        residual (T + 1, n, C), loss (T + 1,), pre (hidden, T + 1, n, N), and params at the end.
     """
     params, scales, slope = network
     params = [list(layer) for layer in params]
@@ -161,7 +161,7 @@ def numpy_descent(
 
 
 def count_flips(pre: np.ndarray) -> np.ndarray:
-    """Sign changes of [pre > 0] from each step to the next, (T,), for pre of shape (T + 1, n, N)."""
+    """Changes of [pre > 0] from each step to the next, (T,), for pre of shape (T + 1, n, N)."""
     active = pre > 0
     return np.sum(active[1:] != active[:-1], axis=(1, 2))
 

@@ -1,4 +1,4 @@
-"""Gram coordinates and weight coordinates are one trajectory, and W^1 comes back from the former."""
+"""Gram coordinates and weight coordinates are one trajectory, and W^1 can be rebuilt."""
 
 import jax
 import jax.numpy as jnp
@@ -35,7 +35,9 @@ def _both(network: Network, task, scheme, n_steps: int, **options):
     for result in results.values():
         assert int(result.status) == 0
     for name in ("residual", "first_pre"):
-        np.testing.assert_allclose(results["gram"][name], results["weights"][name], rtol=0, atol=ATOL)
+        np.testing.assert_allclose(
+            results["gram"][name], results["weights"][name], rtol=0, atol=ATOL
+        )
     np.testing.assert_array_equal(results["gram"]["flips"], results["weights"]["flips"])
     back = systems["gram"].network(results["gram"].state)
     there = systems["weights"].network(results["weights"].state)
@@ -57,7 +59,9 @@ def test_gradient_descent_in_both_coordinates_and_by_hand(depth: int) -> None:
     wanted = numpy_descent(
         plain(network, "relu"), np.asarray(task.inputs), np.asarray(task.targets), 500, eta
     )
-    np.testing.assert_allclose(results["weights"]["residual"], wanted["residual"], rtol=0, atol=ATOL)
+    np.testing.assert_allclose(
+        results["weights"]["residual"], wanted["residual"], rtol=0, atol=ATOL
+    )
     flips = np.stack([count_flips(pre) for pre in wanted["pre"]], axis=1)
     np.testing.assert_array_equal(results["weights"]["flips"][1:], flips)
     assert flips.sum() > 0
@@ -76,23 +80,36 @@ def test_gradient_descent_in_both_coordinates_and_by_hand(depth: int) -> None:
 def test_momentum_decay_and_bias(activation, law, n_outputs, trained, reduction, centred) -> None:
     task = gaussian(n_samples=8, n_inputs=10, n_outputs=n_outputs, seed=1)
     network = random_network(
-        jax.random.key(0), 10, (24, 12), n_outputs,
-        activation=activation, parametrization=law, bias=True, train_readout=trained,
+        jax.random.key(0),
+        10,
+        (24, 12),
+        n_outputs,
+        activation=activation,
+        parametrization=law,
+        bias=True,
+        train_readout=trained,
     )
     eta = 0.01 if reduction == "sum" else 0.05
     scheme = GradientDescent(eta, momentum=0.8, weight_decay=0.01)
-    results, there = _both(
-        network, task, scheme, 300, loss=SquaredLoss(reduction), centred=centred
-    )
+    results, there = _both(network, task, scheme, 300, loss=SquaredLoss(reduction), centred=centred)
     assert (np.sum(results["gram"]["flips"]) > 0) == (activation != "linear")
     # and by hand; a centred target is the target plus the output at t = 0
     x, y = np.asarray(task.inputs), np.asarray(task.targets)
     y = y + np.asarray(network(jnp.asarray(x))) if centred else y
     wanted = numpy_descent(
-        plain(network, activation), x, y, 300, eta, momentum=0.8, decay=0.01,
-        s=1.0 if reduction == "sum" else 1 / 8, trained=[True, True, trained],
+        plain(network, activation),
+        x,
+        y,
+        300,
+        eta,
+        momentum=0.8,
+        decay=0.01,
+        s=1.0 if reduction == "sum" else 1 / 8,
+        trained=[True, True, trained],
     )
-    np.testing.assert_allclose(results["weights"]["residual"], wanted["residual"], rtol=0, atol=ATOL)
+    np.testing.assert_allclose(
+        results["weights"]["residual"], wanted["residual"], rtol=0, atol=ATOL
+    )
     for layer, (weight, bias) in zip(there.layers, wanted["params"], strict=True):
         np.testing.assert_allclose(layer.weight, weight, rtol=0, atol=ATOL)
         if bias is not None:
@@ -171,8 +188,13 @@ def test_ntk_descent_is_standard_descent_with_a_rate_for_each_layer(bias: bool) 
     params, scales, slope = plain(network, "relu")
     folded = [(scale * weight, b) for scale, (weight, b) in zip(scales, params, strict=True)]
     wanted = numpy_descent(
-        (folded, [1.0] * 3, slope), np.asarray(task.inputs), np.asarray(task.targets), 200, eta,
-        trained=[True] * 3, rates=[scale**2 for scale in scales],
+        (folded, [1.0] * 3, slope),
+        np.asarray(task.inputs),
+        np.asarray(task.targets),
+        200,
+        eta,
+        trained=[True] * 3,
+        rates=[scale**2 for scale in scales],
     )
     np.testing.assert_allclose(result["residual"], wanted["residual"], rtol=0, atol=ATOL)
 

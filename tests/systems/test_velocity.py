@@ -35,8 +35,14 @@ BY_NAME = pytest.mark.parametrize("case", CASES, ids=lambda case: "-".join(map(s
 def _make(case: tuple, coordinates: str):
     depth, n_outputs, activation, law, bias, trained, reduction, centred = case
     network = random_network(
-        jax.random.key(depth), D, (7, 6, 7, 5)[:depth], n_outputs,
-        activation=activation, parametrization=law, bias=bias, train_readout=trained,
+        jax.random.key(depth),
+        D,
+        (7, 6, 7, 5)[:depth],
+        n_outputs,
+        activation=activation,
+        parametrization=law,
+        bias=bias,
+        train_readout=trained,
     )
     task = gaussian(n_samples=N, n_inputs=D, n_outputs=n_outputs, seed=3)
     loss = SquaredLoss(reduction)
@@ -49,9 +55,9 @@ def _by_autodiff(case: tuple) -> tuple[list, float]:
     network, system, s = _make(case, "weights")
     params, scales, slope = plain(network, case[2])
     targets = system.targets if system.offset is None else system.targets + system.offset
-    value, gradient = jax.jit(jax.value_and_grad(
-        lambda p: squared_loss(p, scales, slope, system.inputs, targets, s)
-    ))(params)
+    value, gradient = jax.jit(
+        jax.value_and_grad(lambda p: squared_loss(p, scales, slope, system.inputs, targets, s))
+    )(params)
     return gradient, float(value)
 
 

@@ -1,0 +1,74 @@
+"""What README and CONTRIBUTING show runs."""
+
+import re
+from pathlib import Path
+
+import pytest
+
+from gramdyn.data.registry import TASKS
+from gramdyn.diagnostics import DIAGNOSTICS
+from gramdyn.models import ACTIVATIONS, PARAMETRIZATIONS
+from gramdyn.dynamics import SCHEMES
+from gramdyn.sweep import load_config, make_plan, parse_config, run_sweep
+
+ROOT = Path(__file__).parents[1]
+
+
+def blocks(file, language):
+    return re.findall(rf"```{language}\n(.*?)```", (ROOT / file).read_text(), re.DOTALL)
+
+
+def test_ten_lines_and_opening_run(tmp_path, capsys):
+    program, opening = blocks("README.md", "python")
+    scope = {}
+    exec(program, scope)
+    assert "8 run(s): 8 ok" in capsys.readouterr().out
+    assert scope["result"]["layer_kernels"].shape == (8, 11, 2, 32, 1, 32, 1)
+    scope["folder"] = tmp_path / "run"
+    run_sweep(load_config(ROOT / "configs/smoke/tiny.yaml"), scope["folder"])
+    exec(opening, scope)
+    assert scope["node"]["loss"].dims == ("run", "step")
+
+
+def test_config_of_the_readme_is_valid():
+    (text,) = blocks("README.md", "yaml")
+    assert make_plan(parse_config(text)).n_runs == 16 * 3 * 4
+
+
+def test_readme_names_every_choice():
+    text = (ROOT / "README.md").read_text()
+    known = [*TASKS, *ACTIVATIONS, *PARAMETRIZATIONS, *SCHEMES, *DIAGNOSTICS]
+    missing = [name for name in known if name not in text]
+    assert missing == []
+
+
+def test_contributing_examples_run():
+    diagnostics, tasks = dict(DIAGNOSTICS), dict(TASKS)
+    try:
+        scope = {}
+        for program in blocks("CONTRIBUTING.md", "python"):
+            exec(program, scope)
+        task = scope["parity"](n_samples=5, n_inputs=3)
+        assert set(task.targets.ravel()) <= {-1.0, 1.0}
+        config = parse_config(
+            "task: {kind: parity, n_samples: 5, n_inputs: 3}\nnetwork: {width: 4, depth: 1}\n"
+            "scheme: {kind: gradient_descent, step_size: 0.1, n_steps: 2}\nrecord: {of: [margin]}\n"
+        )
+        (group,) = make_plan(config).groups
+        assert group.shapes["margin"].shape == (3, 5)
+    finally:
+        for registry, before in ((DIAGNOSTICS, diagnostics), (TASKS, tasks)):
+            registry.clear()
+            registry.update(before)
+
+
+@pytest.mark.parametrize("path", sorted((ROOT / "configs").rglob("*.yaml")), ids=lambda p: p.stem)
+def test_shipped_configs_are_valid(path):
+    assert make_plan(load_config(path)).n_runs > 0
+
+
+@pytest.mark.parametrize("file", ["README.md", "CONTRIBUTING.md", "benchmarks/README.md"])
+def test_links_within_the_project_lead_somewhere(file):
+    text = (ROOT / file).read_text()
+    for target in re.findall(r"\]\((?!http)([^)#]+)\)", text):
+        assert (ROOT / file).parent.joinpath(target).exists(), target
