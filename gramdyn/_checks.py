@@ -13,7 +13,8 @@ from gramdyn._errors import InputError
 def check(condition: bool, name: str, demand: str, value: Any) -> None:
     """Raise "Argument `name` must `demand`, but is `value`." unless the condition holds."""
     if not condition:
-        raise InputError(f"Argument `{name}` must {demand}, but is {value!r}.")
+        told = " ".join(repr(value).split())  # representations of modules span lines
+        raise InputError(f"Argument `{name}` must {demand}, but is {told}.")
 
 
 def check_positive_int(name: str, value: Any) -> int:

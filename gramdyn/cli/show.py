@@ -27,7 +27,8 @@ def list_folder(folder: Path) -> None:
         codes, counts = np.unique(np.asarray(node["status"]), return_counts=True)
         known = {-1: "not computed"}
         told = ", ".join(
-            f"{n} {known.get(int(c)) or status_name(int(c))}" for c, n in zip(codes, counts, strict=True)
+            f"{n} {known.get(int(c)) or status_name(int(c))}"
+            for c, n in zip(codes, counts, strict=True)
         )
         arrays = "\n".join(
             f"{k} ({', '.join(map(str, v.dims))})" for k, v in node.data_vars.items()

@@ -15,13 +15,14 @@ from gramdyn.kernels.coactivation import count_flips
 from gramdyn.kernels.compare import relative_movement, target_alignment
 from gramdyn.kernels.gram import as_matrix, conj_gram
 from gramdyn.kernels.spectra import spectrum, top_eigenvalues
+from gramdyn.systems.base import AbstractFields
 from gramdyn.systems.network_fields import NetworkFields
 
 PAIR = ("sample", "output", "sample_2", "output_2")
 
 
-@diagnostic({"loss": ()})
-def loss(fields: NetworkFields) -> Float[Array, ""]:
+@diagnostic({"loss": ()}, needs=AbstractFields)
+def loss(fields: AbstractFields) -> Float[Array, ""]:
     """Loss."""
     return fields.loss
 
@@ -187,7 +188,9 @@ class Chatter(AbstractDiagnostic):
         """Add the flips of one step, pair by pair."""
         masks, counts = memory
         triples = zip(counts, masks, fields.active, strict=True)
-        return fields.active, tuple(count + (old != new) for count, old, new in triples)
+        return fields.active, tuple(
+            count + (old != new).astype(count.dtype) for count, old, new in triples
+        )
 
     def observe(self, memory: Any, fields: NetworkFields) -> tuple[dict[str, Array], Any]:
         """The share, and start again."""

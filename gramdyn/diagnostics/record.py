@@ -57,7 +57,8 @@ class Record(eqx.Module):
         check(len(set(names)) == len(names), "of", "name each diagnostic once", names)
         check(every is None or at is None, "every", "be left out where `at` is given", every)
         self.diagnostics = tuple(found)
-        self.every = check_positive_int("every", every or 1) if at is None else None
+        every = 1 if every is None else every
+        self.every = check_positive_int("every", every) if at is None else None
         self.at = None if at is None else _check_times(at)
 
     def saved_steps(self, n_steps: int) -> np.ndarray:
@@ -93,7 +94,11 @@ class Record(eqx.Module):
         """Named arrays of a saved time, and the memory of each after it."""
         pairs = zip(self.diagnostics, memory, strict=True)
         found = [one.observe(kept, fields) for one, kept in pairs]
-        records = {name: array for arrays, _ in found for name, array in arrays.items()}
+        records: dict[str, Array] = {}
+        for arrays, _ in found:
+            twice = sorted(records.keys() & arrays.keys())
+            check(not twice, "of", "give each array one name", twice)
+            records.update(arrays)
         return records, tuple(kept for _, kept in found)
 
 

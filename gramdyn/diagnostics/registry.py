@@ -65,7 +65,8 @@ def make_diagnostic(what: Any, **options: Any) -> AbstractDiagnostic:
     if isinstance(what, AbstractDiagnostic):
         return what
     if callable(what):
-        return Instant(_plain_name(what), what)
+        # What a plain function reads is its own affair.
+        return Instant(_plain_name(what), what, needs=object)
     if ":" in what:
         return make_diagnostic(_import(what))
     check_known("diagnostic", what, DIAGNOSTICS)

@@ -9,7 +9,7 @@ import numpy as np
 from jax import lax
 from jax.sharding import AxisType, PartitionSpec
 
-from gramdyn._checks import check_known
+from gramdyn._checks import check, check_known
 
 BATCHING = ("auto", "map", "vmap")
 
@@ -77,5 +77,13 @@ def pad_runs(params: Any, multiple: int) -> Any:
 
 
 def n_runs(params: Any) -> int:
-    """Length of the leading run axis."""
-    return int(jax.tree.leaves(params)[0].shape[0])
+    """Length of the leading run axis.
+
+    Raises:
+        InputError: if there is none, it is empty, or its length differs between leaves.
+    """
+    shapes = [np.shape(leaf) for leaf in jax.tree.leaves(params)]
+    lengths = {shape[0] if shape else 0 for shape in shapes}
+    good = len(lengths) == 1 and 0 not in lengths
+    check(good, "params", "have one leading run axis of one length, at least 1", shapes)
+    return int(lengths.pop())

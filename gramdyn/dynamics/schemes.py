@@ -71,12 +71,15 @@ class AbstractScheme(eqx.Module):
 def resolve_step(
     scheme: AbstractScheme, system: AbstractSystem, fields: AbstractFields
 ) -> AbstractScheme:
-    """The scheme with its step as an array, a relative one taken from the fields at t = 0."""
-    step, dtype = scheme.step_size, fields.loss.dtype
+    """The scheme with its numbers in the fields' dtype, a relative step taken at t = 0."""
+    dtype = fields.loss.dtype
+    step = scheme.step_size
     if isinstance(step, Relative):
         rate = system.stiffness(fields)
-        step = jnp.asarray(step.share, dtype) / jnp.where(rate > 0, rate, 1.0)
-    return scheme.with_step_size(jnp.asarray(step, dtype))
+        step = jnp.asarray(step.share, dtype) / jnp.where(rate > 0, rate, jnp.ones_like(rate))
+    is_number = lambda leaf: isinstance(leaf, float) or eqx.is_inexact_array(leaf)  # noqa: E731
+    cast = lambda leaf: jnp.asarray(leaf, dtype) if is_number(leaf) else leaf  # noqa: E731
+    return jax.tree.map(cast, scheme.with_step_size(jnp.asarray(step, dtype)))
 
 
 def check_scheme(scheme: AbstractScheme, system: AbstractSystem) -> None:

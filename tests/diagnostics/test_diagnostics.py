@@ -339,5 +339,12 @@ def test_names_are_not_repeated_and_not_missing() -> None:
         Record([])
 
 
+def test_arrays_of_one_name_are_refused() -> None:
+    """Two diagnostics that both give `layer_alignment`: one would hide the other."""
+    record = Record(["alignment", lambda fields: {"layer_alignment": fields.loss}])
+    with pytest.raises(InputError, match=r"layer_alignment"):
+        simulate(make_system(_network(), TASK), GradientDescent(0.01), 1, record)
+
+
 def test_instants_number_their_axes_by_default() -> None:
     assert Instant("x", mean_square).dims() == {}

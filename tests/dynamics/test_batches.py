@@ -7,7 +7,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from support.linear_system import decay
+from support.linear_system import Decay, decay
 from support.reference import numpy_descent, plain
 
 from gramdyn._errors import InputError
@@ -164,11 +164,34 @@ def test_a_failed_run_stays_where_it_failed() -> None:
         np.testing.assert_allclose(a, b, rtol=1e-10)
 
 
+@pytest.mark.parametrize(("limit", "failed_at"), [(15.0, 2), (16.0, 3), (60.0, 3), (64.0, 4)])
+def test_the_limit_is_met_to_the_step(limit: float, failed_at: int) -> None:
+    """With A = 1 and eta = 3 each step doubles x and turns it: the loss grows by 4, exactly."""
+    system = eqx.tree_at(lambda s: s.matrix, decay(), jnp.eye(4))
+    result = simulate(system, GradientDescent(3.0), 6, Record(["loss"]), diverged_above=limit)
+    assert (int(result.status), int(result.failed_at)) == (Status.DIVERGED, failed_at)
+    wanted = 4.0 ** np.arange(failed_at)
+    np.testing.assert_allclose(result["loss"][:failed_at] / result["loss"][0], wanted, rtol=1e-14)
+    assert np.all(np.isnan(result["loss"][failed_at:]))
+
+
+class Drift(Decay):
+    """A system that leaves zero loss by itself."""
+
+    def velocity(self, state: Any, fields: Any = None) -> Any:
+        """One."""
+        return jnp.ones_like(state)
+
+
 def test_a_run_that_starts_at_zero_loss_has_no_limit() -> None:
     system = eqx.tree_at(lambda s: s.start, decay(), jnp.zeros(4))
     result = simulate(system, GradientDescent(0.1), 3, Record(["loss"]))
     assert int(result.status) == Status.OK
     np.testing.assert_array_equal(result["loss"], np.zeros(4))
+    drift = Drift(system.matrix, system.start)
+    result = simulate(drift, GradientDescent(0.1), 3, Record(["loss"]))
+    assert int(result.status) == Status.OK
+    assert float(result["loss"][-1]) > 0
 
 
 def test_not_finite_at_the_start() -> None:
@@ -219,6 +242,18 @@ def test_relative_steps_are_resolved_run_by_run() -> None:
     result = simulate_many(build, params, 2, Record(["loss"]))
     # the kernel grows with the square of the readout
     np.testing.assert_allclose(result.step_size[0] / result.step_size[1], 8.0, rtol=1e-10)
+
+
+@pytest.mark.parametrize("lengths", [(4, 2), (3, 2), (2, 4), (0, 0)])
+def test_parameters_of_unlike_length_are_refused(lengths: tuple) -> None:
+    """Filling up for the devices must not hide a mistake."""
+    params = {"eta": jnp.full(lengths[0], 0.1), "momentum": jnp.full(lengths[1], 0.5)}
+
+    def build(params):
+        return decay(), GradientDescent(params["eta"], params["momentum"])
+
+    with pytest.raises(InputError, match=r"Argument `params`"):
+        simulate_many(build, params, 2, Record(["loss"]))
 
 
 def test_runs_are_filled_up_by_the_last_one() -> None:

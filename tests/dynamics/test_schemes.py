@@ -173,6 +173,15 @@ def test_unknown_optimiser_is_refused() -> None:
         Optax("adamm", 0.01)
 
 
+def test_numbers_of_a_scheme_take_the_dtype_of_the_network() -> None:
+    """float64 numbers, as numpy and sweeps give them, beside a float32 network."""
+    system = make_system(_network(dtype=jnp.float32), _task())
+    for number in (np.float64, jnp.float64):
+        scheme = GradientDescent(number(0.01), number(0.9), number(0.01))
+        result = simulate(system, scheme, 3, Record(["loss"]))
+        assert {leaf.dtype for leaf in jax.tree.leaves(result.state)} == {jnp.dtype("float32")}
+
+
 # Orders.
 
 
