@@ -10,7 +10,7 @@ network, with loss and layer kernels recorded.
     python benchmarks/quickstart.py [--quick] [--out FILE]
 
 Times are CPU seconds of one process after a first call that compiles; compare ratios, not times.
-Accuracy stands beside time: largest difference of the loss and of the first kernels from `autodiff`.
+Accuracy stands beside time: largest differences of the loss and of the first kernels.
 """
 
 import argparse

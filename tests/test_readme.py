@@ -7,8 +7,8 @@ import pytest
 
 from gramdyn.data.registry import TASKS
 from gramdyn.diagnostics import DIAGNOSTICS
-from gramdyn.models import ACTIVATIONS, PARAMETRIZATIONS
 from gramdyn.dynamics import SCHEMES
+from gramdyn.models import ACTIVATIONS, PARAMETRIZATIONS
 from gramdyn.sweep import load_config, make_plan, parse_config, run_sweep
 
 ROOT = Path(__file__).parents[1]

@@ -9,7 +9,7 @@ from gramdyn.sweep.runtime import cache_folder, use_all_cores, use_compile_cache
 
 
 def examine() -> int:
-    """Print device, versions, precision, cache and canary; 1 if the toolchain gives wrong numbers."""
+    """Print device, versions, precision, cache and canary; 1 if the toolchain computes wrong."""
     use_all_cores()
     use_compile_cache()
     console = make_console()

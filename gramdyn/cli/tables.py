@@ -9,7 +9,6 @@ from rich.table import Table
 from gramdyn.report.table import summary_rows
 from gramdyn.sweep.plan import Plan
 
-
 # Width where output goes to a file or a pipe: room for the tables, whatever the terminal was.
 _WIDTH = 110
 

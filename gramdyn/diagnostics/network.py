@@ -53,7 +53,7 @@ def tangent_kernel(fields: NetworkFields) -> Float[Array, "n C n C"]:
 
 @diagnostic({"conj_grams": ("hidden", *PAIR)}, chatters=True)
 def conj_grams(fields: NetworkFields) -> Float[Array, "L n C n C"]:
-    """Gram of the sensitivities of each hidden layer; at depth 1 the readout-weighted co-activation."""
+    """Gram of each hidden layer's sensitivities; at depth 1 the weighted co-activation."""
     return jnp.stack([conj_gram(sens) for sens in fields.sens[:-1]])
 
 
@@ -107,7 +107,7 @@ def make_top_eigenvalues(count: int = 1) -> TopEigenvalues:
 
 @diagnostic({"spectrum": ("rank",), "layer_spectrum": ("layer", "rank")}, chatters=True)
 def spectra(fields: NetworkFields) -> dict[str, Array]:
-    """All eigenvalues of the tangent kernel and of each layer's kernel, descending. Cost (n C)^3."""
+    """All eigenvalues of the tangent and of each layer's kernel, descending. Cost (n C)^3."""
     return _split("spectrum", jax.vmap(lambda k: spectrum(as_matrix(k)))(fields.all_kernels))
 
 

@@ -15,7 +15,7 @@ BATCHING = ("auto", "map", "vmap")
 
 
 def choose_batching(batching: str, platform: str) -> str:
-    """ "map" or "vmap": one run after the other on CPU, all in lockstep elsewhere.
+    """How to batch, "map" or "vmap": one run after the other on CPU, all in lockstep elsewhere.
 
     Measured on CPU, whole trajectories: a map keeps one run's arrays in cache and is flat in the
     number of runs, 1.3 to 2 times faster than vmap. Accelerators need the batch to fill them.

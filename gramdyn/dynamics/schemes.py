@@ -101,7 +101,9 @@ def _add(state: Any, step: Scalar, direction: Any) -> Any:
 class GradientDescent(AbstractScheme):
     """Gradient descent, with heavy-ball momentum and weight decay where given.
 
-        d = -grad - weight_decay * state          m' = momentum * m + d          state' = state + step * m'
+        d = -grad - weight_decay * state
+        m' = momentum * m + d
+        state' = state + step * m'
 
     Without momentum m' = d. It is the explicit Euler step of gradient flow with time step `step`.
 

@@ -72,7 +72,7 @@ class Listed(_Rule):
 
 
 def _which(given: Any) -> Literal["count", "logspace", "linspace", "listed"] | None:
-    """The rule a given axis means, by the key it has; without one the mistake would be told thrice."""
+    """The rule an axis means, by the key it has; without this a mistake would be told thrice."""
     if isinstance(given, list | tuple | Listed):
         return "listed"
     keys = given if isinstance(given, dict) else type(given).model_fields if given else {}

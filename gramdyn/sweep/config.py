@@ -149,7 +149,7 @@ _KINDS: dict[str, tuple[Any, tuple[tuple[str, Any], ...]]] = {
 
 
 def _of_kind(home: str) -> Any:
-    """A mapping whose `kind` names a function of a registry and whose other keys are its arguments."""
+    """A mapping whose `kind` names a function of a registry, its other keys the arguments."""
     registry, extra = _KINDS[home]
 
     def check(value: Any) -> Any:

@@ -103,7 +103,7 @@ def _line(mistake: dict[str, Any], data: Any, name: str) -> str:
 
 
 def _key_path(mistake: dict[str, Any], data: Any) -> list[Any]:
-    """The keys a user wrote: pydantic adds the names of union members, which are not in the file."""
+    """The keys a user wrote: pydantic adds names of union members, which no file has."""
     path: list[Any] = []
     for part in mistake["loc"]:
         inside = isinstance(data, dict) and part in data

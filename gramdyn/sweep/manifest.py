@@ -58,7 +58,7 @@ def versions() -> dict[str, str]:
 
 
 def commit() -> str | None:
-    """Commit of the package's own checkout, with `+` where it was changed since; None without one."""
+    """Commit of the package's own checkout, with `+` where changed since; None without one."""
     home = Path(__file__).resolve().parents[2]
     if not (home / ".git").exists():
         return None

@@ -297,8 +297,8 @@ def _chunk_size(
     most = runtime.memory_bytes // max(held, 1)
     if most < 1:
         raise InputError(
-            f"One run's records take {held / 2**30:.1f} GiB twice over, but runtime.memory_gb allows "
-            f"{runtime.memory_bytes / 2**30:.1f}; record fewer arrays, save less often, or raise it."
+            f"One run's records take {held / 2**30:.2g} GiB twice over, but runtime.memory_gb "
+            f"allows {runtime.memory_bytes / 2**30:.2g}; record less, or less often, or raise it."
         )
     if runtime.platform == "cpu":
         most = min(most, max(n_devices, int(_CHUNK_FLOPS * n_devices / max(run_flops, 1.0))))

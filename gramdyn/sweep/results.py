@@ -15,8 +15,8 @@ def open(folder: str | Path) -> xr.DataTree:
     One node a group of runs that share array shapes; each has the axes `run`, then those of the
     quantity, and `step` (the saved time) last. Where a run stands on the sweep's axes is in
     coordinates along `run`: seed, width, depth and the others; beside them `status` (0 ok,
-    1 not_finite, 2 diverged, 3 step_limit), `failed_at` and the resolved `step_size`. The manifest is
-    in the tree's attributes. Take coordinates by key, `node["width"]`: a DataTree has attributes
+    1 not_finite, 2 diverged, 3 step_limit), `failed_at` and the resolved `step_size`. The manifest
+    is in the tree's attributes. Take coordinates by key, `node["width"]`: a DataTree has attributes
     `width` and `depth` of its own.
 
     Args:

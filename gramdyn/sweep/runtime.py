@@ -45,7 +45,7 @@ class Runtime:
 
     @property
     def platform(self) -> str:
-        """ "cpu", "gpu" or "tpu"."""
+        """Kind of the devices, "cpu", "gpu" or "tpu"."""
         return self.devices[0].platform
 
     @contextmanager
@@ -81,7 +81,7 @@ def cache_folder() -> Path | None:
 
 
 def use_compile_cache() -> None:
-    """Keep compiled programs between processes; a global setting, so only the command line calls it."""
+    """Keep compiled programs between processes; a global setting, for the command line alone."""
     folder = cache_folder()
     if folder is None:
         return

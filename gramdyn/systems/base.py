@@ -32,7 +32,7 @@ class AbstractSystem(eqx.Module):
     @property
     @abstractmethod
     def exact_for(self) -> str:
-        """ "any" or "linear"."""
+        """Schemes the coordinates are exact for, "any" or "linear"."""
 
     @abstractmethod
     def initial_state(self) -> Any:
@@ -44,7 +44,7 @@ class AbstractSystem(eqx.Module):
 
     @abstractmethod
     def velocity(self, state: Any, fields: Any = None) -> Any:
-        """d state / dt under gradient flow, a pytree like the state.
+        """D state / dt under gradient flow, a pytree like the state.
 
         Args:
             state: Where.

@@ -47,12 +47,12 @@ class NetworkSystem(AbstractSystem):
 
     @property
     def coordinates(self) -> str:
-        """ "gram" or "weights"."""
+        """The coordinates, "gram" or "weights"."""
         return "gram" if isinstance(self.start.layers[0], GramDense) else "weights"
 
     @property
     def exact_for(self) -> str:
-        """ "linear" in Gram coordinates, "any" in weight coordinates."""
+        """Only schemes "linear" in the gradient in Gram coordinates, "any" in weight ones."""
         return "linear" if self.coordinates == "gram" else "any"
 
     def initial_state(self) -> Network:
@@ -77,7 +77,7 @@ class NetworkSystem(AbstractSystem):
         return jax.tree.map(lambda leaf: -fields.loss_scale * leaf, Network(tuple(layers)))
 
     def stiffness(self, fields: NetworkFields) -> Float[Array, ""]:
-        """s times the largest eigenvalue of the tangent kernel."""
+        """S times the largest eigenvalue of the tangent kernel."""
         shape, product = fields.targets.shape, fields.kernel_product()
 
         def apply(vector: Float[Array, " m"]) -> Float[Array, " m"]:
