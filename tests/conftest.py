@@ -3,7 +3,9 @@
 The tests set precision themselves, since importing gramdyn changes no global setting of JAX.
 """
 
+import gc
 import os
+from collections.abc import Iterator
 
 # A hit of the compile cache on CPU prints kilobytes about two machine features that are no more
 # than hints to the compiler; they come from C++ and look like errors.
@@ -34,6 +36,14 @@ settings.register_profile(
     suppress_health_check=[HealthCheck.too_slow],
 )
 settings.load_profile("gramdyn")
+
+
+@pytest.fixture(autouse=True, scope="module")
+def drop_programs() -> Iterator[None]:
+    """Forget the compiled programs of each module: some thousand of them fill the memory."""
+    yield
+    jax.clear_caches()
+    gc.collect()
 
 
 @pytest.fixture

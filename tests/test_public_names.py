@@ -37,14 +37,20 @@ NAMES = {
     "init_network",
     "leaky_relu",
     "linear",
+    "load_config",
+    "make_plan",
     "make_system",
     "make_task",
     "mnist5k",
+    "open",
     "orthogonal",
     "pad_network",
     "relu",
+    "run_sweep",
+    "save_overview",
     "simulate",
     "simulate_many",
+    "write_report",
 }
 
 

@@ -54,9 +54,9 @@ def init_network(
     Entry variances, fan_in = inputs of the layer, g = the activation's gain (2 for ReLU), N = last
     width, sigma = `weight_scale`, alpha = `output_scale`:
 
-        standard     hidden N(0, sigma^2 g / fan_in);             readout alpha N(0, 1/N)
-        ntk          hidden sigma N(0, 1), times sqrt(g/fan_in);  readout N(0, 1), times alpha/sqrt(N)
-        mean_field   hidden as ntk;                               readout N(0, 1), times alpha/N
+        standard     hidden N(0, sigma^2 g/fan_in);              readout alpha N(0, 1/N)
+        ntk          hidden sigma N(0, 1) times sqrt(g/fan_in);  readout N(0, 1) times alpha/sqrt(N)
+        mean_field   hidden as ntk;                              readout N(0, 1) times alpha/N
 
     where "times" is a forward multiplier that does not train. In `mean_field` kernels are of order
     1/N, so a step of order N is what moves features by order one at every width (the maximal-update
