@@ -73,7 +73,8 @@ _PACKAGES = (
 )
 _HOME_OF = {name: home for home, names in _HOMES.items() for name in names}
 
-__all__ = ["__version__", *sorted(_HOME_OF)]
+# `open` is left out, so that a star import does not hide the builtin.
+__all__ = ["__version__", *sorted(_HOME_OF.keys() - {"open"})]
 
 
 def __getattr__(name: str) -> Any:
@@ -85,4 +86,4 @@ def __getattr__(name: str) -> Any:
 
 
 def __dir__() -> list[str]:
-    return __all__
+    return [*__all__, "open"]

@@ -3,6 +3,7 @@
 import difflib
 import math
 from collections.abc import Iterable, Sequence
+from numbers import Integral
 from typing import Any
 
 import numpy as np
@@ -19,7 +20,7 @@ def check(condition: bool, name: str, demand: str, value: Any) -> None:
 
 def check_positive_int(name: str, value: Any) -> int:
     """Return `value` as an int of at least 1."""
-    good = isinstance(value, int) and not isinstance(value, bool) and value >= 1
+    good = isinstance(value, Integral) and not isinstance(value, bool) and int(value) >= 1
     check(good, name, "be a whole number of at least 1", value)
     return int(value)
 
@@ -82,6 +83,25 @@ def check_finite(name: str, array: np.ndarray) -> None:
     if rows.size:
         found = f"{rows.size} entries are NaN or inf, the first in row {rows[0]}"
         raise InputError(f"Argument `{name}` must be finite everywhere, but {found}.")
+
+
+def check_number(
+    name: str,
+    value: Any,
+    *,
+    above: float | None = None,
+    least: float | None = None,
+    below: float | None = None,
+) -> None:
+    """Refuse a Python number outside its range; None and arrays, which may be traced, pass."""
+    if not isinstance(value, int | float):
+        return
+    value = float(value)
+    good = math.isfinite(value) and (above is None or value > above)
+    good = good and (least is None or value >= least) and (below is None or value < below)
+    bounds = (("above", above), ("at least", least), ("below", below))
+    told = " and ".join(f"{word} {bound:g}" for word, bound in bounds if bound is not None)
+    check(good, name, f"be a finite number {told}", value)
 
 
 def check_widths(widths: Sequence[int]) -> tuple[int, ...]:

@@ -42,7 +42,6 @@ NAMES = {
     "make_system",
     "make_task",
     "mnist5k",
-    "open",
     "orthogonal",
     "pad_network",
     "relu",

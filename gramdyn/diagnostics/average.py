@@ -18,7 +18,8 @@ class Average(AbstractDiagnostic):
     ReLU networks drive some (sample, neuron) pairs onto their kink, where the mask flips at nearly
     every step; a kernel read at one time then jumps by per cents from step to step, at any step
     size. The mean over some 20 steps is what two precisions, or two step sizes, agree on. At t = 0
-    it is the value itself. Arrays are named `<name>_average`.
+    it is the value itself; where saved times lie closer than the window it holds the steps since
+    the one before. Arrays are named `<name>_average`.
 
     Attributes:
         of: The diagnostic.

@@ -48,6 +48,7 @@ class Record(eqx.Module):
         Raises:
             InputError: for unknown names, repeated ones, or times that cannot be.
         """
+        check(not isinstance(of, str), "of", "be a list of diagnostics", of)
         found = [make_diagnostic(what) for what in of]
         check(len(found) > 0, "of", "name at least one diagnostic", list(of))
         if average is not None:
@@ -103,7 +104,8 @@ class Record(eqx.Module):
 
 
 def _check_times(at: Sequence[int]) -> tuple[int, ...]:
-    times = tuple(int(step) for step in at)
+    whole = all(isinstance(step, int | np.integer) for step in at)
+    times = tuple(int(step) for step in at) if whole else ()
     rising = len(times) > 0 and times[0] == 0 and all(np.diff(times) > 0)
     check(rising, "at", "hold whole numbers rising from 0", tuple(at))
     return times

@@ -4,7 +4,7 @@ import importlib
 from collections.abc import Callable
 from typing import Any, TypeVar
 
-from gramdyn._checks import check_known
+from gramdyn._checks import check, check_known
 from gramdyn._errors import InputError
 from gramdyn.diagnostics.base import AbstractDiagnostic, Dims, Instant
 from gramdyn.systems.network_fields import NetworkFields
@@ -62,6 +62,8 @@ def make_diagnostic(what: Any, **options: Any) -> AbstractDiagnostic:
     Raises:
         InputError: for an unknown name, an option it does not have, or a module without it.
     """
+    known = isinstance(what, str) and ":" not in what
+    check(known or not options, "options", f"be left out for {what!r}", options)
     if isinstance(what, AbstractDiagnostic):
         return what
     if callable(what):

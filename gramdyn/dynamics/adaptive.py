@@ -7,8 +7,9 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Int
 
+from gramdyn._checks import check_number, check_positive_int
 from gramdyn._types import Scalar
-from gramdyn.dynamics.schemes import AbstractScheme, Step
+from gramdyn.dynamics.schemes import AbstractScheme, Step, check_step
 from gramdyn.dynamics.status import Status
 from gramdyn.systems.base import AbstractSystem
 
@@ -33,6 +34,12 @@ class Adaptive(AbstractScheme):
     max_steps: int = eqx.field(static=True, default=4096)
     linear: bool = eqx.field(static=True, default=True)
 
+    def __check_init__(self) -> None:
+        check_step(self.step_size)
+        check_number("rtol", self.rtol, above=0.0)
+        check_number("atol", self.atol, above=0.0)
+        check_positive_int("max_steps", self.max_steps)
+
     def init(self, state: Any) -> Bool[Array, ""]:
         """Whether a stretch ran out of internal steps: not yet."""
         return jnp.asarray(False)
@@ -42,12 +49,15 @@ class Adaptive(AbstractScheme):
         import diffrax  # half a second to import, and most runs do not need it
 
         dt = jnp.asarray(self.step_size)
+        # A run that failed stands still; without this it would use up its steps in every stretch.
+        failed = memory | ~jnp.isfinite(fields.loss)
+        dt = jnp.where(failed, jnp.zeros_like(dt), dt)
         solution = diffrax.diffeqsolve(
             diffrax.ODETerm(lambda t, y, args: system.velocity(y)),
             diffrax.Tsit5(),
             t0=jnp.zeros_like(dt),
             t1=dt,
-            dt0=dt,
+            dt0=jnp.asarray(self.step_size),
             y0=state,
             stepsize_controller=diffrax.PIDController(rtol=self.rtol, atol=self.atol),
             saveat=diffrax.SaveAt(t1=True),

@@ -11,7 +11,7 @@ import optax
 
 from gramdyn._checks import check_known
 from gramdyn._types import Scalar
-from gramdyn.dynamics.schemes import AbstractScheme, Relative, Step
+from gramdyn.dynamics.schemes import AbstractScheme, Relative, Step, check_step
 from gramdyn.systems.base import AbstractSystem
 
 # Plain, momentum and Nesterov descent act on each gradient by fixed numbers; the others do not.
@@ -56,6 +56,10 @@ class Optax(AbstractScheme):
     ):
         if isinstance(make, str):
             check_known("optimiser", make, known_optimisers())
+            allowed = list(inspect.signature(getattr(optax, make)).parameters)[1:]
+            for name, _ in options:
+                check_known(f"option of {make}", name, allowed)
+        check_step(step_size)
         self.make, self.step_size, self.options = make, step_size, options
         self.linear = make in _LINEAR
 

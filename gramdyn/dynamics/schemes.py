@@ -8,7 +8,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Int
 
-from gramdyn._checks import check
+from gramdyn._checks import check, check_number
 from gramdyn._types import Scalar
 from gramdyn.dynamics.status import Status
 from gramdyn.systems.base import AbstractFields, AbstractSystem
@@ -26,8 +26,16 @@ class Relative(eqx.Module):
 
     share: Scalar
 
+    def __check_init__(self) -> None:
+        check_number("share", self.share, above=0.0)
+
 
 Step = Scalar | Relative
+
+
+def check_step(step: Any) -> None:
+    """Refuse a step that is not above 0; one in an array is taken as it is."""
+    check_number("step_size", None if isinstance(step, Relative) else step, above=0.0)
 
 
 class AbstractScheme(eqx.Module):
@@ -118,6 +126,11 @@ class GradientDescent(AbstractScheme):
     weight_decay: Scalar | None = None
     linear: bool = eqx.field(static=True, default=True)
 
+    def __check_init__(self) -> None:
+        check_step(self.step_size)
+        check_number("momentum", self.momentum, least=0.0, below=1.0)
+        check_number("weight_decay", self.weight_decay, least=0.0)
+
     def init(self, state: Any) -> Any:
         """Zero momentum, or nothing."""
         return None if self.momentum is None else jax.tree.map(jnp.zeros_like, state)
@@ -144,6 +157,9 @@ class RungeKutta4(AbstractScheme):
 
     step_size: Step
     linear: bool = eqx.field(static=True, default=True)
+
+    def __check_init__(self) -> None:
+        check_step(self.step_size)
 
     def init(self, state: Any) -> Any:
         """Nothing to remember."""

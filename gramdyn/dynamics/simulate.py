@@ -79,6 +79,8 @@ def simulate(
     _check_run(system, scheme, n_steps, diverged_above)
     steps = record.saved_steps(n_steps)
     with jax.default_matmul_precision("highest"):
+        # As arrays, so that another step size compiles nothing.
+        scheme = jax.tree.map(lambda x: jnp.asarray(x) if isinstance(x, float) else x, scheme)
         found = _run_one(system, scheme, record, gaps_between(steps), diverged_above)
     return _result(found, steps)
 

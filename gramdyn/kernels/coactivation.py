@@ -10,7 +10,8 @@ def coactivation(active: Bool[Array, "n N"], dtype: type) -> Float[Array, "n n"]
     C[mu, nu] = (1/N) sum_i active[mu, i] active[nu, i]
 
     Its diagonal is the share of neurons active on a sample. The form weighted by the readout is
-    `gramdyn.kernels.conj_gram`. Zero-padded neurons are never active but count in N.
+    `gramdyn.kernels.conj_gram`. Zero-padded neurons of a ReLU layer are never active but count
+    in N.
 
     Args:
         active: Whether neuron i is active on sample mu (`pre > 0`), shape (n, N).

@@ -6,7 +6,7 @@ import equinox as eqx
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
-from gramdyn._checks import check_known
+from gramdyn._checks import check, check_known
 from gramdyn.kernels.fields import leaky_mask, relu_mask
 
 
@@ -81,5 +81,6 @@ def make_activation(name: str, slope: float | None = None) -> Activation:
         InputError: for a name that is not in `ACTIVATIONS`.
     """
     check_known("activation", name, ACTIVATIONS)
-    options = {"slope": slope} if name == "leaky_relu" and slope is not None else {}
+    options = {} if slope is None else {"slope": slope}
+    check(name == "leaky_relu" or not options, "slope", f"be left out for {name}", slope)
     return ACTIVATIONS[name](**options)

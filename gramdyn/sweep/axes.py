@@ -5,6 +5,8 @@ from typing import Annotated, Any, Literal
 import numpy as np
 from pydantic import BaseModel, ConfigDict, Discriminator, Field, Tag, model_validator
 
+MOST = 1_000_000  # values of an axis, and runs of a sweep
+
 
 class _Rule(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -13,7 +15,7 @@ class _Rule(BaseModel):
 class Count(_Rule):
     """`{count: 16}` is 0, 1, ..., 15; `{count: 16, start: 100}` begins at 100."""
 
-    count: int = Field(ge=1)
+    count: int = Field(ge=1, le=MOST)
     start: int = 0
 
     def values(self) -> list[Any]:
@@ -29,8 +31,8 @@ class Logspace(_Rule):
     @model_validator(mode="after")
     def _check(self) -> "Logspace":
         low, high, count = self.logspace
-        if low <= 0 or high <= 0 or count < 1:
-            raise ValueError("logspace must be [low > 0, high > 0, count >= 1]")
+        if low <= 0 or high <= 0 or not 1 <= count <= MOST:
+            raise ValueError(f"logspace must be [low > 0, high > 0, count from 1 to {MOST}]")
         return self
 
     def values(self) -> list[Any]:
@@ -46,8 +48,8 @@ class Linspace(_Rule):
 
     @model_validator(mode="after")
     def _check(self) -> "Linspace":
-        if self.linspace[2] < 1:
-            raise ValueError("linspace must be [low, high, count >= 1]")
+        if not 1 <= self.linspace[2] <= MOST:
+            raise ValueError(f"linspace must be [low, high, count from 1 to {MOST}]")
         return self
 
     def values(self) -> list[Any]:

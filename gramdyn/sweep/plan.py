@@ -17,10 +17,12 @@ from gramdyn.diagnostics.record import Record
 from gramdyn.dynamics.batch import choose_batching
 from gramdyn.dynamics.loop import trajectory
 from gramdyn.dynamics.schemes import check_scheme
+from gramdyn.sweep.axes import MOST
 from gramdyn.sweep.build import (
     GroupBuild,
     Recipe,
     build_record,
+    build_scheme,
     build_task,
     group_params,
     numbers_of,
@@ -155,6 +157,9 @@ def expand(config: Config) -> list[Job]:
     """
     keys = list(config.sweep)
     values = [axis.values() for axis in config.sweep.values()]
+    total = math.prod(len(choices) for choices in values)
+    if total > MOST:
+        raise ConfigError([f"sweep: may have at most {MOST} runs, but has {total}"])
     base = config.resolved()
     base["sweep"] = {}
     made: dict[str, Config] = {}
@@ -165,6 +170,7 @@ def expand(config: Config) -> list[Job]:
         told = json.dumps(cell, sort_keys=True, default=str)
         if told not in made:
             made[told] = _cell(base, cell)
+            build_scheme(made[told].scheme, {})  # checks its numbers, which are arrays later on
         job = made[told]
         if "seed" in place:
             job = _with_seed(job, place["seed"])
@@ -290,6 +296,12 @@ def _chunk_size(
 ) -> int:
     """Runs computed together: as memory allows, on CPU in pieces of about a second a device."""
     n_devices = len(runtime.devices)
+    if work_bytes * n_devices > runtime.memory_bytes:
+        raise InputError(
+            f"One run's weights and fields take about {work_bytes / 2**30:.2g} GiB on each of "
+            f"{n_devices} device(s), but runtime.memory_gb allows "
+            f"{runtime.memory_bytes / 2**30:.2g} in all; use fewer devices, or raise it."
+        )
     # Two chunks' records live at once: one is computed while the other is written.
     held = 2 * run_bytes
     if choose_batching(runtime.batching, runtime.platform) == "vmap":

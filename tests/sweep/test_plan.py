@@ -62,8 +62,13 @@ def test_chunks_keep_to_the_memory_and_cover_every_run():
     assert 2 * group.chunk * group.run_bytes <= 0.0001 * 2**30
     assert group.chunk % len(jax.local_devices()) == 0
     assert sum(group.runs_from(start) for start in group.starts) == 50
-    with pytest.raises(InputError, match="memory_gb allows"):
-        plan_of("runtime.memory_gb=0.000001")
+    with pytest.raises(InputError, match=r"records take .*memory_gb allows"):
+        plan_of(
+            "record.of=[layer_kernels]",
+            "record.every=1",
+            "scheme.n_steps=1000",
+            "runtime.memory_gb=0.0001",
+        )
 
 
 @pytest.mark.parametrize(
@@ -79,6 +84,19 @@ def test_chunks_keep_to_the_memory_and_cover_every_run():
         ("record={at: [0, 50]}", "lie within the run's 10 steps"),
         ("task.n_samples=0", "n_samples"),
         ("runtime.devices=999", "runtime.devices must be at most"),
+        ("network.width=1000000", "weights and fields take about"),
+        ("scheme.momentum=1.0", "`momentum` must be a finite number at least 0 and below 1"),
+        (
+            "sweep.scheme.weight_decay=[0.1, -0.1]",
+            "`weight_decay` must be a finite number at least 0",
+        ),
+        (
+            "scheme={kind: optax, optimizer: adam, step_size: 0.1, n_steps: 2, options: {b3: 1}}",
+            "Unknown option of adam `b3`; allowed: b1, b2",
+        ),
+        ("record.of=[{name: 'math:sqrt', n: 2}]", "be left out for 'math:sqrt'"),
+        ("sweep.seed={count: 1000000000}", "less than or equal to 1000000"),
+        ("sweep={seed: {count: 10000}, task.seed: {count: 1000}}", "at most 1000000 runs"),
         ("network.slope=0.2", "belongs to activation leaky_relu"),
     ],
 )
