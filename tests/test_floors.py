@@ -13,7 +13,6 @@ FLOORS = (
     ("models", "data"),
     ("systems",),
     ("dynamics", "diagnostics"),
-    ("experiments",),
     ("sweep",),
     ("report",),
     ("cli",),

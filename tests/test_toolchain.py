@@ -43,3 +43,11 @@ def test_the_reported_case(dtype: str, rows: int) -> None:
     found = jax.jit(jax.vmap(lambda row: jnp.sum((matrix @ row) ** 2)))(x)
     # i^2 rounded to the dtype, as numpy rounds it
     np.testing.assert_array_equal(np.asarray(found), np.arange(rows, dtype=dtype) ** 2)
+
+
+def test_the_doctors_canary_is_silent_here_and_can_speak(monkeypatch):
+    from gramdyn.sweep import canary
+
+    assert canary.wrong_sums() == []
+    monkeypatch.setattr(canary, "_is_right", lambda dtype, rows, width: rows != 16385)
+    assert "float64 16385 x 3" in canary.wrong_sums()

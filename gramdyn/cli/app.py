@@ -80,6 +80,7 @@ def main() -> None:
     """Run the command line; input that cannot be used is one line on stderr and status 2."""
     # XLA prints a screenful a program when the compile cache hits on CPU; its errors still raise.
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+    sys.path.insert(0, "")  # "module:function" of a configuration may lie beside it
     try:
         app()
     except InputError as error:

@@ -22,7 +22,7 @@ def run_config(file: Path, out: Path | None, changes: list[str]) -> None:
     tally = run_plan(plan, folder, Progress(console))
     console.print(summary_table(open_results(folder)))
     console.print(_told(tally))
-    console.print(f"results in {folder}; pictures: gramdyn report {folder}", highlight=False)
+    console.print(f"results in {folder}; pictures: gramdyn report {folder}", markup=False)
 
 
 def plan_config(file: Path, changes: list[str]) -> None:

@@ -56,13 +56,13 @@ def summary_table(tree: xr.DataTree) -> Table:
     rows = summary_rows(tree)
     title = "what came out: medians over seeds, start -> end"
     table = Table(title=title, title_justify="left")
-    axes = [name for name in (rows[0] if rows else {}) if name not in _NOT_AXES]
+    axes = [name for name in dict.fromkeys(k for row in rows for k in row) if name not in _NOT_AXES]
     shown = [c for c in _COLUMNS if any(row[key] for row in rows for key in c[1])]
     for name in [*axes, *(title for title, _ in shown)]:
         table.add_column(name, justify="right")
     for row in rows:
         cells = [" -> ".join(_told(row[key]) for key in keys) for _, keys in shown]
-        table.add_row(*(_told(row[name]) for name in axes), *cells)
+        table.add_row(*(_told(row.get(name)) for name in axes), *cells)
     return table
 
 

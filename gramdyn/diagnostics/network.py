@@ -90,7 +90,7 @@ class TopEigenvalues(AbstractDiagnostic):
 
     def dims(self) -> dict[str, Dims]:
         """Axes of the two arrays."""
-        return {"top_eigenvalues": ("rank",), "layer_top_eigenvalues": ("layer", "rank")}
+        return {"top_eigenvalues": ("top",), "layer_top_eigenvalues": ("layer", "top")}
 
     def observe(self, memory: Any, fields: NetworkFields) -> tuple[dict[str, Array], Any]:
         """Eigenvalues by an iterative method."""

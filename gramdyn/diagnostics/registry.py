@@ -25,6 +25,16 @@ def register(name: str) -> Callable[[Make], Make]:
     return enter
 
 
+class _Entered:
+    """Factory of a diagnostic that has no options, and the function it was made of."""
+
+    def __init__(self, of: Callable[[Any], Any], made: AbstractDiagnostic):
+        self.of, self.made = of, made
+
+    def __call__(self) -> AbstractDiagnostic:
+        return self.made
+
+
 def diagnostic(
     axes: dict[str, Dims], *, needs: type = NetworkFields, chatters: bool = False
 ) -> Callable[[Callable[[Any], Any]], Callable[[Any], Any]]:
@@ -45,7 +55,7 @@ def diagnostic(
     def enter(function: Callable[[Any], Any]) -> Callable[[Any], Any]:
         name = function.__name__
         made = Instant(name, function, tuple(axes.items()), needs, chatters)
-        DIAGNOSTICS[name] = lambda: made
+        DIAGNOSTICS[name] = _Entered(function, made)
         return function
 
     return enter
@@ -67,8 +77,12 @@ def make_diagnostic(what: Any, **options: Any) -> AbstractDiagnostic:
     if isinstance(what, AbstractDiagnostic):
         return what
     if callable(what):
+        for make in DIAGNOSTICS.values():  # entered with its axes already
+            if getattr(make, "of", None) is what:
+                return make()
         # What a plain function reads is its own affair.
         return Instant(_plain_name(what), what, needs=object)
+    check(isinstance(what, str), "of", "hold names, functions or diagnostics", what)
     if ":" in what:
         return make_diagnostic(_import(what))
     check_known("diagnostic", what, DIAGNOSTICS)
@@ -87,7 +101,7 @@ def _import(path: str) -> Callable[[Any], Any]:
     module, _, name = path.partition(":")
     try:
         found = getattr(importlib.import_module(module), name)
-    except (ImportError, AttributeError) as error:
+    except (ImportError, AttributeError, ValueError, TypeError) as error:
         raise InputError(f"Diagnostic `{path}` cannot be imported: {error}.") from None
     if not callable(found):
         raise InputError(f"Diagnostic `{path}` must be a function of the fields, but is {found!r}.")

@@ -29,8 +29,8 @@ class Adaptive(AbstractScheme):
     """
 
     step_size: Step
-    rtol: Scalar = 1e-5
-    atol: Scalar = 1e-8
+    rtol: Scalar = 1e-3
+    atol: Scalar = 1e-5
     max_steps: int = eqx.field(static=True, default=4096)
     linear: bool = eqx.field(static=True, default=True)
 

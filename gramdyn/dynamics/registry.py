@@ -46,8 +46,8 @@ def make_gradient_flow(
     *,
     step_size: Step,
     method: Literal["euler", "rk4", "adaptive"] = "euler",
-    rtol: Scalar = 1e-5,
-    atol: Scalar = 1e-8,
+    rtol: Scalar = 1e-3,
+    atol: Scalar = 1e-5,
     max_steps: int = 4096,
 ) -> AbstractScheme:
     """Gradient flow in time steps of `step_size`; tolerances belong to the adaptive method."""

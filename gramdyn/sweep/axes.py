@@ -77,7 +77,7 @@ def _which(given: Any) -> Literal["count", "logspace", "linspace", "listed"] | N
     """The rule an axis means, by the key it has; without this a mistake would be told thrice."""
     if isinstance(given, list | tuple | Listed):
         return "listed"
-    keys = given if isinstance(given, dict) else type(given).model_fields if given else {}
+    keys = given if isinstance(given, dict) else getattr(type(given), "model_fields", {})
     for key in ("count", "logspace", "linspace"):
         if key in keys:
             return key

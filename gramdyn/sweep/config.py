@@ -132,8 +132,12 @@ class RecordConfig(Strict):
         return self
 
 
+# Keys of `runtime` that change no number.
+_RUNNING = {"devices", "memory_gb", "batching"}
+
+
 class RuntimeConfig(Strict):
-    """How it runs; none of it changes what is computed."""
+    """How it runs; only `diverged_above`, the loss ratio that ends a run, changes results."""
 
     devices: Positive | None = None
     memory_gb: float = Field(default=4.0, gt=0)
@@ -144,7 +148,7 @@ class RuntimeConfig(Strict):
 # Parts whose `kind` names a function of a registry, and the keys they have beside its arguments.
 _KINDS: dict[str, tuple[Any, tuple[tuple[str, Any], ...]]] = {
     "task": (TASKS, ()),
-    "scheme": (SCHEMES, (("n_steps", (Positive, ...)),)),
+    "scheme": (SCHEMES, (("n_steps", (Annotated[int, Field(ge=1, lt=2**31)], ...)),)),
 }
 
 
@@ -155,7 +159,8 @@ def _of_kind(home: str) -> Any:
     def check(value: Any) -> Any:
         if isinstance(value, BaseModel):
             return value
-        if not isinstance(value, dict) or value.get("kind") not in registry:
+        known = isinstance(value, dict) and isinstance(value.get("kind"), str)
+        if not known or value["kind"] not in registry:
             given = value.get("kind") if isinstance(value, dict) else value
             text = f"unknown {home} {given!r}; {nearest(str(given), registry)}"
             raise PydanticCustomError("unknown_kind", "{text}", {"text": text, "where": "kind"})
@@ -205,8 +210,8 @@ class Config(Strict):
         return self.model_dump(mode="json")
 
     def digest(self) -> str:
-        """sha256 over the resolved configuration without `runtime`, which changes no number."""
-        return digest_of(self.model_dump(mode="json", exclude={"runtime"}))
+        """sha256 over the resolved configuration without what changes no number."""
+        return digest_of(self.model_dump(mode="json", exclude={"runtime": _RUNNING}))
 
 
 def known_keys(path: Sequence[Any], data: Any) -> list[str]:

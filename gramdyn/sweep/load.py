@@ -7,7 +7,7 @@ from typing import Any
 
 from pydantic import ValidationError
 from ruamel.yaml import YAML
-from ruamel.yaml.error import MarkedYAMLError
+from ruamel.yaml.error import MarkedYAMLError, YAMLError
 
 from gramdyn._checks import nearest
 from gramdyn._errors import ConfigError, InputError
@@ -53,6 +53,8 @@ def _read_yaml(text: str, name: str) -> Any:
     except MarkedYAMLError as error:
         line = error.problem_mark.line + 1 if error.problem_mark else 1
         raise ConfigError([f"{name}:{line}: not YAML: {error.problem}"]) from None
+    except YAMLError as error:
+        raise ConfigError([f"{name}: not YAML: {' '.join(str(error).split())}"]) from None
 
 
 def _reason(error: Exception) -> str:
@@ -77,7 +79,11 @@ def _apply(data: dict[str, Any], change: str) -> None:
     if not equals or not key:
         raise InputError(f"Option --set must be KEY=VALUE, but is {change!r}.")
     path = ["sweep", key.removeprefix("sweep.")] if key.startswith("sweep.") else key.split(".")
-    set_key(data, path, YAML(typ="safe").load(StringIO(value)), change)
+    try:
+        parsed = YAML(typ="safe").load(StringIO(value))
+    except YAMLError:
+        raise InputError(f"Option --set must be KEY=VALUE with YAML, but is {change!r}.") from None
+    set_key(data, path, parsed, change)
 
 
 def set_key(data: dict[str, Any], path: Sequence[str], value: Any, told: str) -> None:
@@ -151,7 +157,8 @@ def _check_axes(config: Config, data: Any, name: str) -> None:
     whole = config.resolved()
     mistakes = []
     for key in config.sweep:
-        problem = _axis_problem(key, whole)
+        below = [other for other in config.sweep if other.startswith(f"{key}.")]
+        problem = f"overlaps axis `{below[0]}`" if below else _axis_problem(key, whole)
         if problem:
             number = _line_number(data, ["sweep", key])
             mistakes.append(f"{name}:{number or 1}: sweep.{key}: {problem}")

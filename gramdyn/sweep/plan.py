@@ -11,6 +11,7 @@ import jax.numpy as jnp
 import numpy as np
 from pydantic import ValidationError
 
+from gramdyn._checks import check
 from gramdyn._errors import ConfigError, InputError
 from gramdyn.data.task import Task
 from gramdyn.diagnostics.record import Record
@@ -261,12 +262,29 @@ def _make_group(name: str, jobs: list[Job], tasks: dict[str, Task], runtime: Run
     record = build_record(config.record)
     n_steps = int(config.scheme.n_steps)  # type: ignore[attr-defined]
     shapes, facts = _trace(build, params, record, n_steps, config)
+    _check_names(shapes, record)
     run_bytes = sum(math.prod(s.shape) * s.dtype.itemsize for s in shapes.values())
     sizes = (facts["flops"], run_bytes, facts["work_bytes"])
     chunk = _chunk_size(len(jobs), *sizes, runtime)
     return Group(
         name, tuple(jobs), build, params, record, own, shapes, facts["coordinates"], *sizes, chunk
     )
+
+
+_TAKEN = {"status", "failed_at", "step_size", "step", "targets", "label", "task_index", "seed"}
+
+
+def _check_names(shapes: dict[str, jax.ShapeDtypeStruct], record: Record) -> None:
+    """Refuse names of arrays that cannot be stored, and axes of one name and unlike length."""
+    lengths: dict[str, int] = {}
+    for name, shape in shapes.items():
+        good = name not in _TAKEN | {"width", "depth", "run"} and "/" not in name
+        check(good, "of", "give arrays names that are free and without /", name)
+        axes = record.dims().get(name, tuple(f"{name}_{i}" for i in range(len(shape.shape) - 1)))
+        check(len(axes) == len(shape.shape) - 1, "of", f"name each axis of {name}", axes)
+        for axis, length in zip(axes, shape.shape[1:], strict=True):
+            same = lengths.setdefault(axis, length) == length
+            check(same, "of", f"give axis {axis} one length", (lengths[axis], length))
 
 
 def _trace(

@@ -188,7 +188,8 @@ def test_dims_name_every_axis(name: str, coordinates: str) -> None:
         "output_2": C,
         "layer": 3,
         "hidden": 2,
-        "rank": 1 if name == "top_eigenvalues" else N * C,
+        "rank": N * C,
+        "top": 1,
     }
     record = Record([name])
     system = make_system(_network(), TASK, coordinates=coordinates)

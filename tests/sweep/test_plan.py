@@ -85,6 +85,12 @@ def test_chunks_keep_to_the_memory_and_cover_every_run():
         ("task.n_samples=0", "n_samples"),
         ("runtime.devices=999", "runtime.devices must be at most"),
         ("network.width=1000000", "weights and fields take about"),
+        ("task={kind: [a]}", "unknown task"),
+        ("sweep.seed=3", "must be a list of values"),
+        ("seed=[", "KEY=VALUE with YAML"),
+        ("record.of=[{name: 3}]", "hold names, functions or diagnostics"),
+        ("record.of=[':b']", "cannot be imported"),
+        ("sweep={network: [{width: 4, depth: 1}], network.width: [3]}", "overlaps axis"),
         ("scheme.momentum=1.0", "`momentum` must be a finite number at least 0 and below 1"),
         (
             "sweep.scheme.weight_decay=[0.1, -0.1]",
@@ -111,3 +117,9 @@ def test_data_with_nan_is_refused(tmp_path):
     np.savez(tmp_path / "bad.npz", inputs=inputs, targets=np.ones(4))
     with pytest.raises(InputError, match=r"(?i)nan|finite"):
         plan_of(f"task={{kind: arrays, path: '{tmp_path / 'bad.npz'}'}}")
+
+
+def test_two_spectra_side_by_side_have_axes_of_their_own():
+    shapes = plan_of("record.of=[top_eigenvalues, spectra]").groups[0].shapes
+    assert shapes["top_eigenvalues"].shape == (6, 1)
+    assert shapes["spectrum"].shape == (6, 6)
