@@ -234,3 +234,11 @@ def test_depth_one_closes_on_the_preactivations() -> None:
         assert worst <= 1e-12
         np.testing.assert_array_equal(result["flips"][1 : until + 1, 0], flips)
         assert flips.sum() > 1000
+
+
+@pytest.mark.parametrize("depth", [1, 2, 3, 4])
+def test_momentum_at_every_depth(depth) -> None:
+    task = gaussian(n_samples=8, n_inputs=10, seed=1)
+    network = random_network(jax.random.key(depth), 10, (24,) * depth, 1)
+    results, _ = _both(network, task, GradientDescent(0.005, momentum=0.5), 500)
+    assert np.sum(results["gram"]["flips"]) > 0
