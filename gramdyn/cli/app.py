@@ -86,6 +86,3 @@ def main() -> None:
     except InputError as error:
         print(f"gramdyn: {error}", file=sys.stderr)
         sys.exit(2)
-    except KeyboardInterrupt:
-        print("gramdyn: stopped; the same command goes on from here.", file=sys.stderr)
-        sys.exit(130)
