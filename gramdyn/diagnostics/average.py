@@ -50,9 +50,9 @@ class Average(AbstractDiagnostic):
         """Axes of the other diagnostic's arrays."""
         return {f"{name}_average": axes for name, axes in self.of.dims().items()}
 
-    def start(self, fields: Any) -> Any:
+    def start(self, fields: Any, scheme: Any) -> Any:
         """The other's memory, empty sums, and no step in them."""
-        inner = self.of.start(fields)
+        inner = self.of.start(fields, scheme)
         shapes = jax.eval_shape(lambda: self.of.observe(inner, copy.copy(fields))[0])
         sums = jax.tree.map(lambda leaf: jnp.zeros(leaf.shape, leaf.dtype), shapes)
         return inner, sums, jnp.zeros((), fields.loss.dtype)

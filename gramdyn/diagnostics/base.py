@@ -39,8 +39,14 @@ class AbstractDiagnostic(eqx.Module):
     def dims(self) -> dict[str, Dims]:
         """Names of the axes of each array that `observe` gives, the time axis left out."""
 
-    def start(self, fields: Any) -> Any:
-        """Memory at t = 0, a pytree of arrays; nothing by default."""
+    def start(self, fields: Any, scheme: Any) -> Any:
+        """Memory at t = 0, a pytree of arrays; nothing by default.
+
+        Args:
+            fields: The fields at t = 0.
+            scheme: The scheme of the run, its step resolved: what steps a companion system that is
+                to be compared with the run (see `gramdyn.diagnostics.companion`).
+        """
         return None
 
     def step(self, memory: Any, fields: Any, left: Int[Array, ""]) -> Any:

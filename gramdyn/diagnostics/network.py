@@ -123,7 +123,7 @@ class KernelMovement(AbstractDiagnostic):
         """Axes of the two arrays."""
         return {"kernel_movement": (), "layer_kernel_movement": ("layer",)}
 
-    def start(self, fields: NetworkFields) -> Float[Array, "L n C n C"]:
+    def start(self, fields: NetworkFields, scheme: Any) -> Float[Array, "L n C n C"]:
         """The kernels at t = 0."""
         return fields.all_kernels
 
@@ -145,7 +145,7 @@ class Flips(AbstractDiagnostic):
         """Axes of the array."""
         return {"flips": ("hidden",)}
 
-    def start(self, fields: NetworkFields) -> Any:
+    def start(self, fields: NetworkFields, scheme: Any) -> Any:
         """Masks now, and no flip yet."""
         return fields.active, jnp.zeros(len(fields.active), jnp.int32)
 
@@ -180,7 +180,7 @@ class Chatter(AbstractDiagnostic):
         """Axes of the array."""
         return {"chatter": ("hidden",)}
 
-    def start(self, fields: NetworkFields) -> Any:
+    def start(self, fields: NetworkFields, scheme: Any) -> Any:
         """Masks now, and no flip yet."""
         return fields.active, tuple(_zeros(active) for active in fields.active)
 

@@ -74,7 +74,7 @@ class Record(eqx.Module):
         """Names of the axes of each array, as far as the diagnostics say."""
         return {name: dims for one in self.diagnostics for name, dims in one.dims().items()}
 
-    def start(self, fields: Any) -> tuple[Any, ...]:
+    def start(self, fields: Any, scheme: Any) -> tuple[Any, ...]:
         """Memory of each diagnostic at t = 0."""
         for one in self.diagnostics:
             if not isinstance(fields, one.needs):
@@ -82,7 +82,7 @@ class Record(eqx.Module):
                     f"Diagnostic `{one.name}` reads {one.needs.__name__}, "
                     f"but this system shows {type(fields).__name__}."
                 )
-        return tuple(one.start(fields) for one in self.diagnostics)
+        return tuple(one.start(fields, scheme) for one in self.diagnostics)
 
     def step(self, memory: tuple[Any, ...], fields: Any, left: Int[Array, ""]) -> tuple[Any, ...]:
         """Memory of each after a step between saved times."""

@@ -27,8 +27,8 @@ class Recorder(Protocol):
         """Steps at which to observe, increasing from 0 and at most `n_steps`."""
         ...
 
-    def start(self, fields: Any) -> Any:
-        """Memory at t = 0."""
+    def start(self, fields: Any, scheme: AbstractScheme) -> Any:
+        """Memory at t = 0, for the scheme that will step."""
         ...
 
     def step(self, memory: Any, fields: Any, left: Int[Array, ""]) -> Any:
@@ -76,7 +76,7 @@ def start(
     return Carry(
         state=state,
         memory=scheme.init(state),
-        fold=recorder.start(fields),
+        fold=recorder.start(fields, scheme),
         scheme=scheme,
         step=zero,
         status=zero,

@@ -1,0 +1,38 @@
+"""A companion: another system stepped beside the run by the same scheme, to compare the two."""
+
+from typing import Any
+
+import equinox as eqx
+
+from gramdyn.systems.base import AbstractSystem
+
+
+class Companion(eqx.Module):
+    """A system beside the run, as the memory of a diagnostic.
+
+    Attributes:
+        system: What evolves.
+        scheme: The scheme of the run, its step resolved.
+        state: Its state now.
+        memory: The scheme's memory of it.
+    """
+
+    system: AbstractSystem
+    scheme: Any
+    state: Any
+    memory: Any
+
+    @staticmethod
+    def of(system: AbstractSystem, scheme: Any) -> "Companion":
+        """The companion at t = 0."""
+        state = system.initial_state()
+        return Companion(system, scheme, state, scheme.init(state))
+
+    def fields(self) -> Any:
+        """What it shows now."""
+        return self.system.fields(self.state)
+
+    def step(self, fields: Any) -> "Companion":
+        """The companion one step later; `fields` are those of its state."""
+        state, memory = self.scheme.step(self.system, self.state, self.memory, fields)
+        return Companion(self.system, self.scheme, state, memory)
