@@ -25,11 +25,13 @@ if TYPE_CHECKING:
         simulate,
         simulate_many,
     )
+    from gramdyn.kernels import linear_residual
     from gramdyn.models import (
         Activation,
         Network,
         init_network,
         leaky_relu,
+        limit_kernels,
         linear,
         pad_network,
         relu,
@@ -41,11 +43,13 @@ if TYPE_CHECKING:
 _HOMES = {
     "gramdyn._errors": ("ConfigError", "InputError"),
     "gramdyn.data": ("Task", "arrays", "digits", "gaussian", "make_task", "mnist5k", "orthogonal"),
+    "gramdyn.kernels": ("linear_residual",),
     "gramdyn.models": (
         "Activation",
         "Network",
         "init_network",
         "leaky_relu",
+        "limit_kernels",
         "linear",
         "pad_network",
         "relu",

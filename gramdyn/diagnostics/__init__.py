@@ -1,5 +1,6 @@
 """What is looked at: diagnostics by name, running averages, records."""
 
+from gramdyn.diagnostics import limits as _limits
 from gramdyn.diagnostics import network as _network
 from gramdyn.diagnostics.average import Average
 from gramdyn.diagnostics.base import AbstractDiagnostic, Instant
@@ -17,4 +18,4 @@ __all__ = [
     "register",
 ]
 
-del _network
+del _limits, _network

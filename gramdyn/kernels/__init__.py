@@ -18,11 +18,18 @@ from gramdyn.kernels.gram import (
     layer_kernel,
     tangent_kernel,
 )
+from gramdyn.kernels.infinite_width import (
+    arc_cosine,
+    limit_conj_grams,
+    linear_residual,
+    repeat_outputs,
+)
 from gramdyn.kernels.spectra import spectrum, top_eigenvalues, top_eigenvalues_of
 
 __all__ = [
     "act_gram",
     "apply_layer_kernel",
+    "arc_cosine",
     "as_matrix",
     "coactivation",
     "conj_gram",
@@ -33,8 +40,11 @@ __all__ = [
     "frobenius",
     "layer_kernel",
     "leaky_mask",
+    "limit_conj_grams",
+    "linear_residual",
     "relative_movement",
     "relu_mask",
+    "repeat_outputs",
     "sensitivity",
     "spectrum",
     "tangent_kernel",

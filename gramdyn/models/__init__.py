@@ -8,6 +8,7 @@ from gramdyn.models.activations import (
     make_activation,
     relu,
 )
+from gramdyn.models.infinite_width import limit_kernels
 from gramdyn.models.init import PARAMETRIZATIONS, init_network
 from gramdyn.models.layers import AbstractLayer, Dense, GramDense, Trace
 from gramdyn.models.network import Network
@@ -24,6 +25,7 @@ __all__ = [
     "Trace",
     "init_network",
     "leaky_relu",
+    "limit_kernels",
     "linear",
     "make_activation",
     "pad_network",

@@ -9,6 +9,7 @@ from jaxtyping import Array, Float
 
 from gramdyn._checks import check, check_known
 from gramdyn.kernels.fields import leaky_mask, relu_mask
+from gramdyn.kernels.infinite_width import arc_cosine
 
 
 class Activation(eqx.Module):
@@ -20,6 +21,8 @@ class Activation(eqx.Module):
         mask: phi'(pre), elementwise; 0 at 0 for ReLU.
         gain: Weight variance times fan-in that keeps the mean square of the activations, by law.
         has_flips: Whether the mask jumps where `pre` changes sign.
+        dual: From the covariance of Gaussian preactivations to the second moments of the
+            activations and of the mask, (n, n) each; None where there is no closed form.
     """
 
     name: str = eqx.field(static=True)
@@ -27,6 +30,7 @@ class Activation(eqx.Module):
     mask: Callable[[Array], Array] = eqx.field(static=True)
     gain: float = eqx.field(static=True)
     has_flips: bool = eqx.field(static=True)
+    dual: Callable[[Array], tuple[Array, Array]] | None = eqx.field(static=True, default=None)
 
 
 class _LeakyValue(eqx.Module):
@@ -43,6 +47,15 @@ class _LeakyMask(eqx.Module):
         return leaky_mask(pre, self.slope)
 
 
+class _LeakyDual(eqx.Module):
+    slope: float
+
+    def __call__(
+        self, covariance: Float[Array, "n n"]
+    ) -> tuple[Float[Array, "n n"], Float[Array, "n n"]]:
+        return arc_cosine(covariance, self.slope)
+
+
 def _relu(pre: Float[Array, "n N"]) -> Float[Array, "n N"]:
     return jax.nn.relu(pre)  # its derivative at 0 is 0, like the mask; that of jnp.maximum is 1/2
 
@@ -53,19 +66,18 @@ def _identity(pre: Float[Array, "n N"]) -> Float[Array, "n N"]:
 
 def relu() -> Activation:
     """phi(z) = max(z, 0), mask [z > 0]."""
-    return Activation("relu", _relu, relu_mask, 2.0, True)
+    return Activation("relu", _relu, relu_mask, 2.0, True, _LeakyDual(0.0))
 
 
 def leaky_relu(slope: float = 0.1) -> Activation:
     """phi(z) = z for z > 0 and slope z below, mask 1 or slope."""
-    return Activation(
-        "leaky_relu", _LeakyValue(slope), _LeakyMask(slope), 2.0 / (1.0 + slope**2), slope != 1.0
-    )
+    value, mask, dual = _LeakyValue(slope), _LeakyMask(slope), _LeakyDual(slope)
+    return Activation("leaky_relu", value, mask, 2.0 / (1.0 + slope**2), slope != 1.0, dual)
 
 
 def linear() -> Activation:
     """phi(z) = z, mask 1 everywhere."""
-    return Activation("linear", _identity, jnp.ones_like, 1.0, False)
+    return Activation("linear", _identity, jnp.ones_like, 1.0, False, _LeakyDual(1.0))
 
 
 ACTIVATIONS: dict[str, Callable[..., Activation]] = {

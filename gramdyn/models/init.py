@@ -58,8 +58,9 @@ def init_network(
         ntk          hidden sigma N(0, 1) times sqrt(g/fan_in);  readout N(0, 1) times alpha/sqrt(N)
         mean_field   hidden as ntk;                              readout N(0, 1) times alpha/N
 
-    where "times" is a forward multiplier that does not train. In `mean_field` kernels are of order
-    1/N, so a step of order N is what moves features by order one at every width (the maximal-update
+    where "times" is a forward multiplier that does not train; each layer's `weight_variance` is
+    that of its entries, the multiplier left out. In `mean_field` kernels are of order 1/N, so a
+    step of order N is what moves features by order one at every width (the maximal-update
     parametrisation, up to a symmetry); a relative step does this by itself. Biases start at 0 and
     have multiplier 1.
 
@@ -114,11 +115,11 @@ def _hidden(
     bias: bool,
 ) -> Dense:
     dtype = normal.dtype
-    weight, scale = jnp.asarray(weight_scale, dtype) * normal, jnp.asarray(std, dtype)
+    sigma, scale = jnp.asarray(weight_scale, dtype), jnp.asarray(std, dtype)
     zeros = jnp.zeros(normal.shape[0], dtype) if bias else None
     if law.multiplier:
-        return Dense(weight, zeros, scale, activation)
-    return Dense(scale * weight, zeros, None, activation)
+        return Dense(sigma * normal, zeros, scale, activation, True, sigma**2)
+    return Dense(scale * (sigma * normal), zeros, None, activation, True, (scale * sigma) ** 2)
 
 
 def _readout(
@@ -128,5 +129,5 @@ def _readout(
     power = jnp.asarray(normal.shape[1] ** -law.readout_power, dtype)
     scale = jnp.asarray(output_scale, dtype) * power
     if law.multiplier:
-        return Dense(normal, None, scale, linear(), trainable)
-    return Dense(scale * normal, None, None, linear(), trainable)
+        return Dense(normal, None, scale, linear(), trainable, jnp.ones((), dtype))
+    return Dense(scale * normal, None, None, linear(), trainable, scale**2)

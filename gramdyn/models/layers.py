@@ -78,9 +78,9 @@ class AbstractLayer(eqx.Module):
 
     def step_flops(self, n_samples: int, *, first: bool) -> int:
         """Operations of this layer's share of one gradient step: forward, back, gradient."""
-        spec = jax.tree.leaves(self)
+        arrays = [leaf for leaf in jax.tree.leaves(self) if eqx.is_array(leaf) and leaf.ndim > 0]
         products = 1 + (not first) + self.trainable
-        return products * 2 * n_samples * sum(leaf.size for leaf in spec if eqx.is_array(leaf))
+        return products * 2 * n_samples * sum(leaf.size for leaf in arrays)
 
     def kernel_product(
         self, trace: Trace, sens: Float[Array, "n C N"]
@@ -99,6 +99,8 @@ class Dense(AbstractLayer):
         scale: Forward multiplier of the parametrisation, or None for 1; not trained.
         activation: phi.
         trainable: Whether weight and bias train.
+        weight_variance: Variance of the entries of `weight` by the initial law, None where that
+            is not known; not trained.
     """
 
     weight: Float[Array, "N N_in"]
@@ -106,7 +108,8 @@ class Dense(AbstractLayer):
     scale: Float[Array, ""] | None
     activation: Activation
     trainable: bool = eqx.field(static=True, default=True)
-    frozen_leaves: ClassVar[tuple[str, ...]] = ("scale",)
+    weight_variance: Float[Array, ""] | None = None
+    frozen_leaves: ClassVar[tuple[str, ...]] = ("scale", "weight_variance")
 
     def forward(self, act: Float[Array, "n N_in"] | None) -> Trace:
         """Fields of this layer for the activations that enter it."""
@@ -126,9 +129,9 @@ class Dense(AbstractLayer):
             weight = self.scale * weight
         bias = None if self.bias is None else jnp.sum(drive, axis=0)
         return eqx.tree_at(
-            lambda layer: (layer.weight, layer.bias, layer.scale),
+            lambda layer: (layer.weight, layer.bias, layer.scale, layer.weight_variance),
             self,
-            (weight, bias, None),
+            (weight, bias, None, None),
             is_leaf=lambda leaf: leaf is None,
         )
 
@@ -152,6 +155,10 @@ class GramDense(AbstractLayer):
         gram: Gram of the inputs, multiplier and bias included, shape (n, n).
         activation: phi.
         trainable: Whether the layer trains.
+        weight_variance: Variance of the entries of the initial weights by their law, None where
+            that is not known; times `gram` (less 1 with a bias) it is the covariance of `pre`.
+            Not trained.
+        bias: Whether the layer has a bias, which is the 1 in `gram`.
 
     Source: arXiv 2606.09744, elimination of the input weights.
     """
@@ -161,7 +168,9 @@ class GramDense(AbstractLayer):
     gram: Float[Array, "n n"]
     activation: Activation
     trainable: bool = eqx.field(static=True, default=True)
-    frozen_leaves: ClassVar[tuple[str, ...]] = ("gram",)
+    weight_variance: Float[Array, ""] | None = None
+    bias: bool = eqx.field(static=True, default=False)
+    frozen_leaves: ClassVar[tuple[str, ...]] = ("gram", "weight_variance")
 
     def forward(self, act: Float[Array, "n N_in"] | None) -> Trace:
         """Fields of this layer; the inputs are not needed."""
@@ -174,9 +183,10 @@ class GramDense(AbstractLayer):
     def gradient(self, trace: Trace, drive: Float[Array, "n N"]) -> "GramDense":
         """Image of the weight gradient in `pre`: G^0 drive."""
         return eqx.tree_at(
-            lambda layer: (layer.pre, layer.outside, layer.gram),
+            lambda layer: (layer.pre, layer.outside, layer.gram, layer.weight_variance),
             self,
-            (self.gram @ drive, jnp.zeros_like(self.outside), None),
+            (self.gram @ drive, jnp.zeros_like(self.outside), None, None),
+            is_leaf=lambda leaf: leaf is None,
         )
 
     def input_gram(self, trace: Trace) -> Float[Array, "n n"]:

@@ -19,9 +19,10 @@ from gramdyn.models.network import Network
 def pad_network(network: Network, widths: Sequence[int]) -> Network:
     """The same network with hidden layers filled up to `widths` by neurons that never move.
 
-    Forward multipliers stay those of the true widths. Optimisers that move an array whose gradient
-    is zero (decay of noise, sign steps of Adam stay at 0) do not break it: zero weights decay to
-    zero, and elementwise steps of a zero gradient are zero.
+    Forward multipliers stay those of the true widths; the `weight_variance` of a padded layer
+    becomes None, since its fan-in is no longer its number of columns. Optimisers that move an array
+    whose gradient is zero (decay of noise, sign steps of Adam stay at 0) do not break it: zero
+    weights decay to zero, and elementwise steps of a zero gradient are zero.
 
     Args:
         network: Network of dense layers in weight coordinates.
@@ -53,10 +54,11 @@ def pad_network(network: Network, widths: Sequence[int]) -> Network:
 
 def _pad(layer: Dense, n_out: int, n_in: int) -> Dense:
     bias = None if layer.bias is None else _fill(layer.bias, (n_out,))
+    variance = layer.weight_variance if layer.weight.shape == (n_out, n_in) else None
     return eqx.tree_at(
-        lambda tree: (tree.weight, tree.bias),
+        lambda tree: (tree.weight, tree.bias, tree.weight_variance),
         layer,
-        (_fill(layer.weight, (n_out, n_in)), bias),
+        (_fill(layer.weight, (n_out, n_in)), bias, variance),
         is_leaf=lambda leaf: leaf is None,
     )
 

@@ -1,6 +1,7 @@
 """What evolves: states, their velocity, and the fields seen from them."""
 
 from gramdyn.systems.base import AbstractFields, AbstractSystem
+from gramdyn.systems.linear import ResidualFields, ResidualSystem
 from gramdyn.systems.losses import REDUCTIONS, AbstractLoss, SquaredLoss
 from gramdyn.systems.network import COORDINATES, NetworkSystem, make_system
 from gramdyn.systems.network_fields import NetworkFields
@@ -13,6 +14,8 @@ __all__ = [
     "AbstractSystem",
     "NetworkFields",
     "NetworkSystem",
+    "ResidualFields",
+    "ResidualSystem",
     "SquaredLoss",
     "make_system",
 ]

@@ -26,9 +26,11 @@ def choose_coordinates(n_samples: int, n_inputs: int) -> str:
 
 def to_gram(layer: Dense, inputs: Float[Array, "n d"]) -> GramDense:
     """The first layer in Gram coordinates."""
-    gram = act_gram(inputs, scale=layer.scale, bias=layer.bias is not None)
+    bias = layer.bias is not None
+    gram = act_gram(inputs, scale=layer.scale, bias=bias)
     pre = layer.forward(inputs).pre
-    return GramDense(pre, jnp.ones((), pre.dtype), gram, layer.activation, layer.trainable)
+    outside, variance = jnp.ones((), pre.dtype), layer.weight_variance
+    return GramDense(pre, outside, gram, layer.activation, layer.trainable, variance, bias)
 
 
 def rebuild_first_layer(layer: AbstractLayer, origin: Dense, inputs: Float[Array, "n d"]) -> Dense:

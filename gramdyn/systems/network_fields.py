@@ -7,12 +7,15 @@ from functools import cached_property
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float
 
+from gramdyn._checks import check
 from gramdyn.kernels.fields import drive
 from gramdyn.kernels.gram import tangent_kernel
+from gramdyn.models.infinite_width import limit_kernels
 from gramdyn.models.layers import Trace
 from gramdyn.models.network import Network
 from gramdyn.systems.base import AbstractFields
-from gramdyn.systems.losses import AbstractLoss
+from gramdyn.systems.linear import ResidualSystem
+from gramdyn.systems.losses import AbstractLoss, SquaredLoss
 
 
 class NetworkFields(AbstractFields):
@@ -107,6 +110,22 @@ class NetworkFields(AbstractFields):
     def all_kernels(self) -> Float[Array, "L n C n C"]:
         """The tangent kernel, then each layer's, shape (1 + layers, n, C, n, C)."""
         return jnp.concatenate([self.tangent_kernel[None], self.layer_kernels])
+
+    @cached_property
+    def limit_kernels(self) -> Float[Array, "L n C n C"]:
+        """What the layer kernels at t = 0 tend to as the widths grow; the same at every t."""
+        first, trace = self.network.layers[0], self.traces[0]
+        return limit_kernels(self.network, first.input_gram(trace))
+
+    def linear_system(self, kernel: Float[Array, "n C n C"]) -> ResidualSystem:
+        """The residual law with this constant kernel, from the residual here.
+
+        Raises:
+            InputError: for a loss that is not squared.
+        """
+        squared = isinstance(self._loss, SquaredLoss)
+        check(squared, "loss", "be squared for a constant kernel to decide", self._loss)
+        return ResidualSystem(kernel, self.residual, self.loss_scale)
 
     def kernel_product(self) -> Callable[[Float[Array, "n C"]], Float[Array, "n C"]]:
         """Function that multiplies a vector by the tangent kernel, no kernel formed."""

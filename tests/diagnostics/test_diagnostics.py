@@ -196,7 +196,7 @@ def test_dims_name_every_axis(name: str, coordinates: str) -> None:
 
     def look():
         fields = system.fields(system.initial_state())
-        return record.observe(record.start(fields, None), fields)[0]
+        return record.observe(record.start(fields, GradientDescent(0.1)), fields)[0]
 
     found = jax.eval_shape(look)
     assert set(found) == set(record.dims())

@@ -44,7 +44,8 @@ def with_bias(layer: Any, bias: np.ndarray) -> Any:
     """The dense layer with these biases."""
     kind = type(layer)
     bias = jnp.asarray(bias, layer.weight.dtype)
-    return kind(layer.weight, bias, layer.scale, layer.activation, layer.trainable)
+    law = (layer.trainable, layer.weight_variance)
+    return kind(layer.weight, bias, layer.scale, layer.activation, *law)
 
 
 def plain(network: Network, activation: str) -> tuple[list[Any], list[float], float]:
