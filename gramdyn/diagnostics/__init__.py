@@ -1,7 +1,10 @@
 """What is looked at: diagnostics by name, running averages, records."""
 
+from gramdyn.diagnostics import closure as _closure
+from gramdyn.diagnostics import currents as _currents
 from gramdyn.diagnostics import limits as _limits
 from gramdyn.diagnostics import network as _network
+from gramdyn.diagnostics import operators as _operators
 from gramdyn.diagnostics.average import Average
 from gramdyn.diagnostics.base import AbstractDiagnostic, Instant
 from gramdyn.diagnostics.record import Record
@@ -18,4 +21,4 @@ __all__ = [
     "register",
 ]
 
-del _limits, _network
+del _closure, _currents, _limits, _network, _operators

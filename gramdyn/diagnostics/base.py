@@ -39,6 +39,10 @@ class AbstractDiagnostic(eqx.Module):
     def dims(self) -> dict[str, Dims]:
         """Names of the axes of each array that `observe` gives, the time axis left out."""
 
+    def labels(self) -> dict[str, tuple[str, ...]]:
+        """Labels along an axis of `dims` that has any; none by default."""
+        return {}
+
     def start(self, fields: Any, scheme: Any) -> Any:
         """Memory at t = 0, a pytree of arrays; nothing by default.
 

@@ -74,6 +74,10 @@ class Record(eqx.Module):
         """Names of the axes of each array, as far as the diagnostics say."""
         return {name: dims for one in self.diagnostics for name, dims in one.dims().items()}
 
+    def labels(self) -> dict[str, tuple[str, ...]]:
+        """Labels along the axes that have any."""
+        return {axis: names for one in self.diagnostics for axis, names in one.labels().items()}
+
     def start(self, fields: Any, scheme: Any) -> tuple[Any, ...]:
         """Memory of each diagnostic at t = 0."""
         for one in self.diagnostics:

@@ -58,6 +58,11 @@ class AbstractScheme(eqx.Module):
         step_size: eqx.AbstractVar[Step]
         linear: eqx.AbstractVar[bool]
 
+    @property
+    def is_descent(self) -> bool:
+        """Whether a step is that of plain gradient descent (an Euler step of the flow)."""
+        return False
+
     def with_step_size(self, step_size: Scalar) -> "AbstractScheme":
         """The scheme with another step."""
         is_relative = lambda leaf: isinstance(leaf, Relative)  # noqa: E731
@@ -94,8 +99,13 @@ def check_scheme(scheme: AbstractScheme, system: AbstractSystem) -> None:
     """Refuse a scheme that the system's coordinates are not exact for.
 
     Raises:
-        InputError: for a scheme not linear in the gradient in Gram coordinates.
+        InputError: for a scheme not linear in the gradient in Gram coordinates, or one other than
+            plain gradient descent for the exact laws of the fields.
     """
+    if system.exact_for == "descent":
+        demand = "be gradient descent without momentum and decay for the exact laws of the fields"
+        check(scheme.is_descent, "scheme", demand, scheme)
+        return
     fits = scheme.linear or system.exact_for == "any"
     demand = "be linear in the gradient (gradient descent, momentum, weight decay, gradient flow)"
     check(fits, "scheme", f"{demand} in Gram coordinates; use coordinates 'weights'", scheme)
@@ -131,18 +141,25 @@ class GradientDescent(AbstractScheme):
         check_number("momentum", self.momentum, least=0.0, below=1.0)
         check_number("weight_decay", self.weight_decay, least=0.0)
 
+    @property
+    def is_descent(self) -> bool:
+        """Whether there is neither momentum nor decay."""
+        return self.momentum is None and self.weight_decay is None
+
     def init(self, state: Any) -> Any:
         """Zero momentum, or nothing."""
         return None if self.momentum is None else jax.tree.map(jnp.zeros_like, state)
 
     def step(self, system: AbstractSystem, state: Any, memory: Any, fields: Any) -> Any:
         """One step of gradient descent."""
+        assert not isinstance(self.step_size, Relative)
+        if self.is_descent:
+            return system.descend(state, self.step_size, fields), memory
         direction = system.velocity(state, fields)
         if self.weight_decay is not None:
             direction = _add(direction, -self.weight_decay, state)
         if self.momentum is not None:
             direction = memory = _add(direction, self.momentum, memory)
-        assert not isinstance(self.step_size, Relative)
         return _add(state, self.step_size, direction), memory
 
 

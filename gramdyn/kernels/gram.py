@@ -26,7 +26,22 @@ def act_gram(
 
     Cost: 2 n^2 N operations.
     """
-    gram = act @ act.T
+    return cross_gram(act, act, scale=scale, bias=bias)
+
+
+def cross_gram(
+    act: Float[Array, "m N"],
+    other: Float[Array, "n N"],
+    *,
+    scale: Scalar | None = None,
+    bias: bool = False,
+) -> Float[Array, "m n"]:
+    """Gram of activations with other ones, scale^2 act[mu] . other[nu] (+ 1); see `act_gram`.
+
+    Of the activations after and before a step it is what the exact discrete law of the
+    preactivations needs.
+    """
+    gram = act @ other.T
     if scale is not None:
         gram = scale**2 * gram
     return gram + 1.0 if bias else gram

@@ -1,8 +1,8 @@
 """Layers: how one transforms its input, pulls a conjugate field back, and what its kernel is.
 
-A layer answers five questions, and everything else (systems, schemes, diagnostics) is written in
-terms of them: `forward`, `backward`, `pull`, `gradient`, `kernel`. A new kind of layer is one
-class that answers them.
+Everything else (systems, schemes, diagnostics) is written in terms of what a layer answers:
+`forward`, `backward`, `pull`, `gradient` and `kernel` to be trained and looked at; `matrix`,
+`learn_pre` and `learn_conj` for the field laws. A new kind of layer is one class that answers them.
 """
 
 from abc import abstractmethod
@@ -14,8 +14,9 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
+from gramdyn.kernels.field_laws import learnt_conjugate
 from gramdyn.kernels.fields import conjugate_field, forward_field, sensitivity
-from gramdyn.kernels.gram import act_gram, apply_layer_kernel, layer_kernel
+from gramdyn.kernels.gram import act_gram, apply_layer_kernel, cross_gram, layer_kernel
 from gramdyn.models.activations import Activation
 
 
@@ -63,6 +64,36 @@ class AbstractLayer(eqx.Module):
     @abstractmethod
     def pull(self, sens: Float[Array, "n C N"]) -> Float[Array, "n C N_in"]:
         """Conjugate field of the layer below."""
+
+    @abstractmethod
+    def matrix(self) -> Float[Array, "N N_in"]:
+        """What multiplies the activations that enter, forward multiplier included."""
+
+    def learn_pre(
+        self, act: Float[Array, "n N_in"] | None, trace: Trace, drive: Float[Array, "n N"]
+    ) -> Float[Array, "n N"]:
+        """Change of the preactivations by this layer's own learning, a unit of -s step.
+
+        Exact for a step of gradient descent, by the weights' gradient at `trace`.
+
+        Args:
+            act: Activations that enter after the step; those of `trace` for the flow.
+            trace: Fields before the step.
+            drive: Residual-weighted sensitivities before it, shape (n, N).
+        """
+        raise NotImplementedError(f"{type(self).__name__} has no law of its preactivations.")
+
+    def learn_conj(
+        self, sens: Float[Array, "n C N"], trace: Trace, drive: Float[Array, "n N"]
+    ) -> Float[Array, "n C N_in"]:
+        """Change of the conjugate field below by this layer's own learning, a unit of -s step.
+
+        Args:
+            sens: Sensitivities after the step; those before it for the flow.
+            trace: Fields before the step.
+            drive: Residual-weighted sensitivities before it, shape (n, N).
+        """
+        raise NotImplementedError(f"{type(self).__name__} has no law of its conjugate field.")
 
     @abstractmethod
     def gradient(self, trace: Trace, drive: Float[Array, "n N"]) -> "AbstractLayer":
@@ -120,6 +151,26 @@ class Dense(AbstractLayer):
     def pull(self, sens: Float[Array, "n C N"]) -> Float[Array, "n C N_in"]:
         """Conjugate field of the layer below, scale delta W."""
         return conjugate_field(sens, self.weight, self.scale)
+
+    def matrix(self) -> Float[Array, "N N_in"]:
+        """Scale W."""
+        return self.weight if self.scale is None else self.scale * self.weight
+
+    def learn_pre(
+        self, act: Float[Array, "n N_in"] | None, trace: Trace, drive: Float[Array, "n N"]
+    ) -> Float[Array, "n N"]:
+        """(scale^2 h' h^T (+ 1)) drive."""
+        assert act is not None
+        assert trace.inputs is not None
+        gram = cross_gram(act, trace.inputs, scale=self.scale, bias=self.bias is not None)
+        return gram @ drive
+
+    def learn_conj(
+        self, sens: Float[Array, "n C N"], trace: Trace, drive: Float[Array, "n N"]
+    ) -> Float[Array, "n C N_in"]:
+        """scale^2 (delta' . drive) h."""
+        assert trace.inputs is not None
+        return learnt_conjugate(sens, drive, trace.inputs, self.scale)
 
     def gradient(self, trace: Trace, drive: Float[Array, "n N"]) -> "Dense":
         """dLoss/dW = scale drive^T h, dLoss/db = sum over samples of drive."""
@@ -179,6 +230,16 @@ class GramDense(AbstractLayer):
     def pull(self, sens: Float[Array, "n C N"]) -> Float[Array, "n C N_in"]:
         """Not to be had: nothing lies below a layer in Gram coordinates."""
         raise NotImplementedError("A layer in Gram coordinates is the first of its network.")
+
+    def matrix(self) -> Float[Array, "N N_in"]:
+        """Not to be had: the weights are not carried."""
+        raise NotImplementedError("A layer in Gram coordinates carries no weights.")
+
+    def learn_pre(
+        self, act: Float[Array, "n N_in"] | None, trace: Trace, drive: Float[Array, "n N"]
+    ) -> Float[Array, "n N"]:
+        """G^0 drive."""
+        return self.gram @ drive
 
     def gradient(self, trace: Trace, drive: Float[Array, "n N"]) -> "GramDense":
         """Image of the weight gradient in `pre`: G^0 drive."""

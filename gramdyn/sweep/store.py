@@ -116,7 +116,8 @@ def _create_group(root: zarr.Group, group: Group) -> None:
         _create(node, name, (runs, *shape.shape), shape.dtype, axes, chunks)
     for name, dtype in (("status", "int32"), ("failed_at", "int32"), ("step_size", "float64")):
         _create(node, name, (runs,), dtype, ("run",), (group.chunk,))
-    coords = {**_places(group), **_task_arrays(group), "step": (("step",), steps)}
+    labels = {axis: ((axis,), _as_array(list(x))) for axis, x in group.record.labels().items()}
+    coords = {**_places(group), **_task_arrays(group), **labels, "step": (("step",), steps)}
     for name, (axes, values) in coords.items():
         _create(node, name, values.shape, values.dtype, axes, values.shape)[...] = values
     node.attrs["coordinates"] = " ".join(["status", "failed_at", "step_size", *coords])

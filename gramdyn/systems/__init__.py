@@ -1,21 +1,35 @@
 """What evolves: states, their velocity, and the fields seen from them."""
 
 from gramdyn.systems.base import AbstractFields, AbstractSystem
+from gramdyn.systems.closure import CLOSURES, Closure, make_closure
+from gramdyn.systems.field_laws import FieldVelocity, conjugate_jump, conjugate_law, forward_law
+from gramdyn.systems.field_space import FieldState, FieldSystem, field_system, make_field_system
 from gramdyn.systems.linear import ResidualFields, ResidualSystem
 from gramdyn.systems.losses import REDUCTIONS, AbstractLoss, SquaredLoss
 from gramdyn.systems.network import COORDINATES, NetworkSystem, make_system
 from gramdyn.systems.network_fields import NetworkFields
 
 __all__ = [
+    "CLOSURES",
     "COORDINATES",
     "REDUCTIONS",
     "AbstractFields",
     "AbstractLoss",
     "AbstractSystem",
+    "Closure",
+    "FieldState",
+    "FieldSystem",
+    "FieldVelocity",
     "NetworkFields",
     "NetworkSystem",
     "ResidualFields",
     "ResidualSystem",
     "SquaredLoss",
+    "conjugate_jump",
+    "conjugate_law",
+    "field_system",
+    "forward_law",
+    "make_closure",
+    "make_field_system",
     "make_system",
 ]

@@ -4,7 +4,10 @@ from abc import ABC, abstractmethod
 from typing import Any
 
 import equinox as eqx
+import jax
 from jaxtyping import Array, Float
+
+from gramdyn._types import Scalar
 
 
 class AbstractFields(ABC):
@@ -26,13 +29,14 @@ class AbstractSystem(eqx.Module):
     Attributes:
         exact_for: Which schemes this system's coordinates are exact for: "any" where the state is
             the parameters themselves, "linear" where it is a linear image of them, so that only
-            schemes linear in the gradient may step it.
+            schemes linear in the gradient may step it, "descent" where it has a law for plain
+            gradient descent alone.
     """
 
     @property
     @abstractmethod
     def exact_for(self) -> str:
-        """Schemes the coordinates are exact for, "any" or "linear"."""
+        """Schemes the coordinates are exact for: "any", "linear" or "descent"."""
 
     @abstractmethod
     def initial_state(self) -> Any:
@@ -50,6 +54,13 @@ class AbstractSystem(eqx.Module):
             state: Where.
             fields: The fields of that state where they are at hand; computed otherwise.
         """
+
+    def descend(self, state: Any, step: Scalar, fields: Any) -> Any:
+        """One step of gradient descent: the state plus `step` times its velocity.
+
+        A system whose state is no linear image of the parameters has a law of its own here.
+        """
+        return jax.tree.map(lambda x, v: x + step * v, state, self.velocity(state, fields))
 
     @abstractmethod
     def stiffness(self, fields: Any) -> Float[Array, ""]:

@@ -13,7 +13,6 @@ from jaxtyping import Array, Float
 
 from gramdyn._checks import check, check_known
 from gramdyn.data.task import Task
-from gramdyn.kernels.spectra import top_eigenvalues_of
 from gramdyn.models.layers import Dense, GramDense
 from gramdyn.models.network import Network
 from gramdyn.systems.base import AbstractSystem
@@ -68,23 +67,11 @@ class NetworkSystem(AbstractSystem):
     def velocity(self, state: Network, fields: NetworkFields | None = None) -> Network:
         """Minus the loss gradient, in the coordinates of the state."""
         fields = self.fields(state) if fields is None else fields
-        layers = [
-            layer.gradient(trace, drive) if layer.trainable else jax.tree.map(lambda _: None, layer)
-            for layer, trace, drive in zip(
-                fields.network.layers, fields.traces, fields.drives, strict=True
-            )
-        ]
-        return jax.tree.map(lambda leaf: -fields.loss_scale * leaf, Network(tuple(layers)))
+        return jax.tree.map(lambda leaf: -leaf, fields.gradient())
 
     def stiffness(self, fields: NetworkFields) -> Float[Array, ""]:
         """S times the largest eigenvalue of the tangent kernel."""
-        shape, product = fields.targets.shape, fields.kernel_product()
-
-        def apply(vector: Float[Array, " m"]) -> Float[Array, " m"]:
-            return product(vector.reshape(shape)).reshape(-1)
-
-        top = top_eigenvalues_of(apply, fields.targets.size, fields.targets.dtype)
-        return fields.loss_scale * top[0]
+        return fields.stiffness()
 
     def step_flops(self) -> int:
         """Operations of one gradient step, matrix products alone."""

@@ -4,12 +4,15 @@ import functools
 from collections.abc import Callable
 from functools import cached_property
 
+import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float
 
 from gramdyn._checks import check
 from gramdyn.kernels.fields import drive
 from gramdyn.kernels.gram import tangent_kernel
+from gramdyn.kernels.operators import Path, reversed_path
+from gramdyn.kernels.spectra import top_eigenvalues_of
 from gramdyn.models.infinite_width import limit_kernels
 from gramdyn.models.layers import Trace
 from gramdyn.models.network import Network
@@ -36,13 +39,13 @@ class NetworkFields(AbstractFields):
         self.network = network
         self.inputs = inputs
         self.targets = targets
-        self._loss = loss
-        self._offset = offset
+        self.loss_function = loss
+        self.offset = offset
 
     @property
     def loss_scale(self) -> float:
         """The factor s in front of the loss and of the residual law."""
-        return self._loss.scale(self.targets.shape[0])
+        return self.loss_function.scale(self.targets.shape[0])
 
     @cached_property
     def traces(self) -> tuple[Trace, ...]:
@@ -53,17 +56,17 @@ class NetworkFields(AbstractFields):
     def outputs(self) -> Float[Array, "n C"]:
         """Outputs f, centred where the system says so, shape (n, C)."""
         outputs = self.traces[-1].act
-        return outputs if self._offset is None else outputs - self._offset
+        return outputs if self.offset is None else outputs - self.offset
 
     @cached_property
     def residual(self) -> Float[Array, "n C"]:
         """Residual r, shape (n, C)."""
-        return self._loss.residual(self.outputs, self.targets)
+        return self.loss_function.residual(self.outputs, self.targets)
 
     @cached_property
     def loss(self) -> Float[Array, ""]:
         """Loss."""
-        return self._loss.value(self.outputs, self.targets)
+        return self.loss_function.value(self.outputs, self.targets)
 
     @cached_property
     def active(self) -> tuple[Bool[Array, "n _"], ...]:
@@ -73,6 +76,18 @@ class NetworkFields(AbstractFields):
         """
         pairs = zip(self.network.layers[:-1], self.traces, strict=False)
         return tuple((trace.pre > 0) | (not layer.activation.has_flips) for layer, trace in pairs)
+
+    @cached_property
+    def masks(self) -> tuple[Float[Array, "n _"], ...]:
+        """Derivative of the activation of each hidden layer, shape (n, N_l)."""
+        pairs = zip(self.network.layers[:-1], self.traces, strict=False)
+        return tuple(layer.activation.mask(trace.pre) for layer, trace in pairs)
+
+    @cached_property
+    def conj(self) -> tuple[Float[Array, "n C _"], ...]:
+        """Conjugate field q^l of each hidden layer: df_c/dh^l, shape (n, C, N_l)."""
+        above = zip(self.network.layers[1:], self.sens[1:], strict=True)
+        return tuple(layer.pull(sens) for layer, sens in above)
 
     @cached_property
     def sens(self) -> tuple[Float[Array, "n C _"], ...]:
@@ -89,6 +104,25 @@ class NetworkFields(AbstractFields):
             return tuple(drive(self.residual, sens) for sens in self.sens)
         rows = self.network.backward(self.traces, self.residual[:, None, :])
         return tuple(row[:, 0, :] for row in rows)
+
+    def push_path(self, end: int, start: int) -> Path:
+        """Path of the pushforward operator Gamma from layer `start` up to `end` > `start`.
+
+        Layers are counted from 0, the first hidden one; its operator carries a change of the
+        preactivations of `start` to those of `end`.
+        """
+        layers = self.network.layers[start + 1 : end + 1]
+        return Path(self.masks[start:end], tuple(layer.matrix() for layer in layers))
+
+    def pull_path(self, end: int, start: int) -> Path:
+        """Path of the pullback operator P from layer `start` down to `end` < `start` - 1.
+
+        Its operator acts on the conjugate field of `end`; with `start` = `end` + 2 it is the
+        weight-induced Gram operator W^T D_mu D_nu W of the layer in between.
+        """
+        layers = self.network.layers[end + 1 : start]
+        matrices = tuple(layer.matrix() for layer in layers)
+        return reversed_path(Path(self.masks[end + 1 : start], matrices))
 
     @property
     def trained(self) -> tuple[int, ...]:
@@ -123,8 +157,8 @@ class NetworkFields(AbstractFields):
         Raises:
             InputError: for a loss that is not squared.
         """
-        squared = isinstance(self._loss, SquaredLoss)
-        check(squared, "loss", "be squared for a constant kernel to decide", self._loss)
+        squared = isinstance(self.loss_function, SquaredLoss)
+        check(squared, "loss", "be squared for a constant kernel to decide", self.loss_function)
         return ResidualSystem(kernel, self.residual, self.loss_scale)
 
     def kernel_product(self) -> Callable[[Float[Array, "n C"]], Float[Array, "n C"]]:
@@ -132,3 +166,23 @@ class NetworkFields(AbstractFields):
         layers, traces, sens = self.network.layers, self.traces, self.sens
         products = [layers[i].kernel_product(traces[i], sens[i]) for i in self.trained]
         return lambda vector: functools.reduce(jnp.add, [one(vector) for one in products])
+
+    def stiffness(self) -> Float[Array, ""]:
+        """S times the largest eigenvalue of the tangent kernel, by products alone."""
+        shape, product = self.targets.shape, self.kernel_product()
+
+        def apply(vector: Float[Array, " m"]) -> Float[Array, " m"]:
+            return product(vector.reshape(shape)).reshape(-1)
+
+        top = top_eigenvalues_of(apply, self.targets.size, self.targets.dtype)
+        return self.loss_scale * top[0]
+
+    def gradient(self) -> Network:
+        """Loss gradient in the coordinates of each layer; None for what does not train."""
+        found = [
+            layer.gradient(trace, drive) if layer.trainable else jax.tree.map(lambda _: None, layer)
+            for layer, trace, drive in zip(
+                self.network.layers, self.traces, self.drives, strict=True
+            )
+        ]
+        return jax.tree.map(lambda leaf: self.loss_scale * leaf, Network(tuple(found)))
