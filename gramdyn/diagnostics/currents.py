@@ -1,0 +1,149 @@
+"""Diagnostics of the field laws: who moves the fields, the kernels and the residual."""
+
+from typing import Any, ClassVar
+
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Float
+
+from gramdyn.diagnostics.base import AbstractDiagnostic, Dims
+from gramdyn.diagnostics.registry import diagnostic, register
+from gramdyn.kernels.compare import frobenius
+from gramdyn.models.layers import Trace
+from gramdyn.systems.field_laws import FieldVelocity, conjugate_jump, conjugate_law, forward_law
+from gramdyn.systems.network_fields import NetworkFields
+
+_LAW_AXES: dict[str, Dims] = dict.fromkeys(
+    ("pre_velocity", "conj_velocity", "transport_share", "pullback_share"), ("hidden",)
+)
+
+
+@diagnostic(_LAW_AXES, chatters=True)
+def transport(fields: NetworkFields) -> dict[str, Array]:
+    """Speed of each hidden layer's fields under the flow, and how much of it operators carry.
+
+    `pre_velocity` and `conj_velocity` are |dz^l/dt| and |dq^l/dt| between flips. `transport_share`
+    is |T| / (|T| + |O|) with T the part of dz^l/dt that comes from layers below through the
+    pushforward operators and O the layer's own; `pullback_share` likewise for dq^l/dt, where O is
+    the learning of the next layer and T comes from above through the pullback operators. The first
+    share is 0 in the first layer, the second 0 in the last two (the last only, if the readout
+    trains).
+    """
+    pre, conj = forward_law(fields)[:-1], conjugate_law(fields)
+    return {
+        "pre_velocity": jnp.stack([frobenius(one.total) for one in pre]),
+        "conj_velocity": jnp.stack([frobenius(one.total) for one in conj]),
+        "transport_share": jnp.stack([_carried_share(one) for one in pre]),
+        "pullback_share": jnp.stack([_carried_share(one) for one in conj]),
+    }
+
+
+def _carried_share(velocity: FieldVelocity) -> Float[Array, ""]:
+    return _share(frobenius(velocity.transport), frobenius(velocity.own))
+
+
+def _share(part: Float[Array, "*axes"], rest: Float[Array, "*axes"]) -> Float[Array, "*axes"]:
+    """Part / (part + rest), 0 where both vanish."""
+    total = part + rest
+    return jnp.where(total > 0, part / jnp.where(total > 0, total, 1.0), 0.0)
+
+
+@diagnostic({"decay_share": ("layer",)}, chatters=True)
+def decay_share(fields: NetworkFields) -> Float[Array, " L"]:
+    """Share of each trained layer in the residual's decay, r^T K^l r / r^T K r; they sum to 1.
+
+    Cost: 2 n^2 N operations a layer; no kernel is formed.
+    """
+    layers = fields.network.layers
+    grams = [layers[i].input_gram(fields.traces[i]) for i in fields.trained]
+    drives = [fields.drives[i] for i in fields.trained]
+    pairs = zip(grams, drives, strict=True)
+    rates = jnp.stack([jnp.sum((gram @ drive) * drive) for gram, drive in pairs])
+    total = jnp.sum(rates)
+    return jnp.where(total > 0, rates / jnp.where(total > 0, total, 1.0), 0.0)
+
+
+@diagnostic({"kernel_velocity": (), "layer_kernel_velocity": ("layer",)}, chatters=True)
+def kernel_velocity(fields: NetworkFields) -> dict[str, Array]:
+    """Relative speed |dK/dt| / |K| of the tangent kernel and of each layer's, between mask flips.
+
+    By the field laws: dK^l = dG^{l-1} * Q^l + G^{l-1} * dQ^l.
+    """
+    speeds = kernel_velocities(fields)
+    kernels = fields.layer_kernels
+    each = jax.vmap(_relative)(speeds, kernels)
+    whole = _relative(jnp.sum(speeds, axis=0), fields.tangent_kernel)
+    return {"kernel_velocity": whole, "layer_kernel_velocity": each}
+
+
+def _relative(part: Float[Array, "*axes"], whole: Float[Array, "*axes"]) -> Float[Array, ""]:
+    """|part| / |whole|, 0 where the whole vanishes."""
+    size = frobenius(whole)
+    return jnp.where(size > 0, frobenius(part) / jnp.where(size > 0, size, 1.0), 0.0)
+
+
+def kernel_velocities(fields: NetworkFields) -> Float[Array, "L n C n C"]:
+    """dK^l/dt of each trained layer between mask flips, shape (layers, n, C, n, C)."""
+    pre, conj = forward_law(fields), conjugate_law(fields)
+    found = []
+    for i in fields.trained:
+        layer, trace, sens = fields.network.layers[i], fields.traces[i], fields.sens[i]
+        # A change of what enters the layer, and of its sensitivities; the readout's are constant.
+        act = None if trace.inputs is None else jnp.zeros_like(trace.inputs)
+        if i > 0:
+            act = fields.masks[i - 1] * pre[i - 1].total
+        turn = jnp.zeros_like(sens)
+        if i < len(conj):
+            turn = fields.masks[i][:, None, :] * conj[i].total
+
+        def kernel(act: Any, sens: Array, layer: Any = layer, trace: Trace = trace) -> Array:
+            return layer.kernel(Trace(act, trace.pre, trace.act), sens)
+
+        # The kernel is a polynomial in the two, so its derivative along them is exact.
+        found.append(jax.jvp(kernel, (trace.inputs, sens), (act, turn))[1])
+    return jnp.stack(found)
+
+
+@register("flip_current")
+class FlipCurrent(AbstractDiagnostic):
+    """How much of the conjugate fields' movement mask flips cause, at every step.
+
+    Each step q' - q splits into what flips cause, in the layers above, and what moves smoothly.
+    `conj_flip` and `conj_smooth` are the norms of the two, summed over the steps since the saved
+    time before; `flip_current` is conj_flip / (conj_flip + conj_smooth). All 0 at t = 0, and in
+    the last hidden layer, whose field sees no flip.
+
+    Cost: a backward sweep of C rows at every step, and one more to carry the jumps.
+    """
+
+    name: ClassVar[str] = "flip_current"
+    needs: ClassVar[type] = NetworkFields
+    chatters: ClassVar[bool] = False
+
+    def dims(self) -> dict[str, Dims]:
+        """Axes of the three arrays."""
+        return dict.fromkeys(("flip_current", "conj_flip", "conj_smooth"), ("hidden",))
+
+    def start(self, fields: NetworkFields, scheme: Any) -> Any:
+        """The fields now, and nothing moved yet."""
+        zero = jnp.zeros(len(fields.masks), fields.targets.dtype)
+        return (fields.network, fields.masks, fields.conj), zero, zero
+
+    def step(self, memory: Any, fields: NetworkFields, left: Any) -> Any:
+        """Add the movement of one step."""
+        (network, masks, conj), flip, smooth = memory
+        jumps = conjugate_jump(network, masks, fields.masks, fields.conj)
+        triples = list(zip(conj, fields.conj, jumps, strict=True))
+        flip = flip + jnp.stack([frobenius(jump) for _, _, jump in triples])
+        smooth = smooth + jnp.stack([frobenius(new - old - jump) for old, new, jump in triples])
+        return (fields.network, fields.masks, fields.conj), flip, smooth
+
+    def observe(self, memory: Any, fields: NetworkFields) -> tuple[dict[str, Array], Any]:
+        """The three, and start again."""
+        before, flip, smooth = self.step(memory, fields, None)
+        found = {
+            "flip_current": _share(flip, smooth),
+            "conj_flip": flip,
+            "conj_smooth": smooth,
+        }
+        return found, (before, jnp.zeros_like(flip), jnp.zeros_like(smooth))

@@ -1,0 +1,111 @@
+"""The laws of the fields of a network: velocities in training-set space, layer by layer.
+
+    dz^l/dt = W^l (m^{l-1} dz^{l-1}/dt)  - s G^{l-1} drive^l                            forward
+    dq^l/dt = W^{l+1,T} (m^{l+1} dq^{l+1}/dt)  - s (delta^{l+1} . drive^{l+1}) h^l      backward
+
+The first term is transport through the layers in between, the second the learning of one layer.
+Unrolled, transport is the pushforward operators Gamma and the pullback operators P of
+`gramdyn.kernels.operators`; one sweep applies them all. The law of q holds between mask flips: a
+flip of layer k makes delta^k jump and every q^l below with it (`conjugate_jump`).
+Source: arXiv 2606.09744.
+"""
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import jax.numpy as jnp
+from jaxtyping import Array, Float
+
+from gramdyn.kernels.field_laws import flip_jump
+from gramdyn.models.network import Network
+from gramdyn.systems.network_fields import NetworkFields
+
+
+class FieldVelocity(NamedTuple):
+    """Velocity of one field, in its two parts.
+
+    Attributes:
+        own: By the learning of one layer.
+        transport: Carried over from the neighbouring layer's field.
+    """
+
+    own: Float[Array, "n *rows N"]
+    transport: Float[Array, "n *rows N"]
+
+    @property
+    def total(self) -> Float[Array, "n *rows N"]:
+        """The velocity."""
+        return self.own + self.transport
+
+
+def forward_law(fields: NetworkFields) -> tuple[FieldVelocity, ...]:
+    """Velocity of every layer's preactivations under gradient flow, the readout's last.
+
+    That of the readout is the velocity of the outputs, so it is the residual law too.
+
+    Returns:
+        One a layer, arrays of shape (n, N_l).
+
+    Cost: 2 n N^2 + 4 n^2 N operations a layer.
+    """
+    found: list[FieldVelocity] = []
+    layers = fields.network.layers
+    for i, (layer, trace) in enumerate(zip(layers, fields.traces, strict=True)):
+        zero = jnp.zeros_like(trace.pre)
+        own = zero
+        if layer.trainable:
+            own = -fields.loss_scale * layer.learn_pre(trace.inputs, trace, fields.drives[i])
+        carried = zero
+        if i > 0:
+            carried = (fields.masks[i - 1] * found[-1].total) @ layer.matrix().T
+        found.append(FieldVelocity(own, carried))
+    return tuple(found)
+
+
+def conjugate_law(fields: NetworkFields) -> tuple[FieldVelocity, ...]:
+    """Velocity of every hidden layer's conjugate field under gradient flow, between mask flips.
+
+    Returns:
+        One a hidden layer, arrays of shape (n, C, N_l).
+
+    Cost: 2 n C N^2 + 4 n^2 C N operations a layer.
+    """
+    found: list[FieldVelocity] = []
+    layers = fields.network.layers
+    for i in range(len(layers) - 2, -1, -1):
+        above, trace, sens = layers[i + 1], fields.traces[i + 1], fields.sens[i + 1]
+        zero = jnp.zeros_like(fields.conj[i])
+        own = zero
+        if above.trainable:
+            own = -fields.loss_scale * above.learn_conj(sens, trace, fields.drives[i + 1])
+        carried = above.pull(fields.masks[i + 1][:, None, :] * found[-1].total) if found else zero
+        found.append(FieldVelocity(own, carried))
+    return tuple(reversed(found))
+
+
+def conjugate_jump(
+    network: Network,
+    masks: Sequence[Float[Array, "n _"]],
+    masks_after: Sequence[Float[Array, "n _"]],
+    conj_after: Sequence[Float[Array, "n C _"]],
+) -> tuple[Float[Array, "n C _"], ...]:
+    """Change of each conjugate field over one step that mask flips cause, in it and from above.
+
+    A flip of layer k makes delta^k jump by +-q^k, and the jump is transported down. What is left
+    of q' - q is the part that moves smoothly.
+
+    Args:
+        network: The network before the step.
+        masks: Masks of the hidden layers before the step, (n, N_l) a layer.
+        masks_after: Masks after it.
+        conj_after: Conjugate fields after it, (n, C, N_l) a layer.
+
+    Returns:
+        One a hidden layer, shape (n, C, N_l); zero for the last, whose field sees no flip.
+    """
+    jumps = [jnp.zeros_like(conj_after[-1])]
+    for i in range(len(masks) - 1, 0, -1):
+        jump = flip_jump(masks[i], masks_after[i], conj_after[i])
+        carried = masks[i][:, None, :] * jumps[-1]
+        jumps.append(network.layers[i].pull(jump + carried))
+    return tuple(reversed(jumps))

@@ -1,0 +1,265 @@
+"""The fields as a system: (z, q, r) stepped by their own laws, weights carried as transport.
+
+With every operator and every mask flip kept it is gradient descent on the weights, to rounding.
+Leaving parts out asks what the fields need to close: see `Closure`.
+Source: arXiv 2606.09744.
+"""
+
+from typing import Any
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Float
+
+from gramdyn._types import Scalar
+from gramdyn.data.task import Task
+from gramdyn.models.layers import AbstractLayer, Dense, GramDense, Trace
+from gramdyn.models.network import Network
+from gramdyn.systems.base import AbstractSystem
+from gramdyn.systems.closure import Closure, make_closure
+from gramdyn.systems.gram import to_gram
+from gramdyn.systems.losses import AbstractLoss
+from gramdyn.systems.network import make_system
+from gramdyn.systems.network_fields import NetworkFields
+
+Parts = dict[tuple[int, int], Array]
+
+
+class FieldState(eqx.Module):
+    """State of the fields.
+
+    Attributes:
+        pre: Preactivations of each hidden layer, (n, N_l).
+        conj: Conjugate field of each hidden layer, (n, C, N_l).
+        weights: What trains above the first layer, as a network with None for all else; only the
+            operators read it.
+    """
+
+    pre: tuple[Float[Array, "n _"], ...]
+    conj: tuple[Float[Array, "n C _"], ...]
+    weights: Network
+
+
+class SteppedFields(NetworkFields):
+    """Fields that are the state itself, not what a network makes of its weights."""
+
+    def __init__(self, state: FieldState, network: Network, *seen: Any):
+        super().__init__(network, None, *seen)
+        self.conj = state.conj  # in place of the cached sweeps
+        self.traces = _traces(network, state.pre)
+        backward = zip(network.layers[:-1], self.traces, state.conj, strict=False)
+        sens = [layer.backward(trace, conj) for layer, trace, conj in backward]
+        n, n_outputs = self.targets.shape
+        eye = jnp.eye(n_outputs, dtype=self.targets.dtype)[None]
+        self.sens = (*sens, jnp.broadcast_to(eye, (n, n_outputs, n_outputs)))
+
+
+def _traces(network: Network, pre: tuple[Array, ...]) -> tuple[Trace, ...]:
+    """Traces of given preactivations; the readout's own follow from them."""
+    found, act = [], None
+    for layer, one in zip(network.layers[:-1], pre, strict=True):
+        trace = Trace(act, one, layer.activation.value(one))
+        found.append(trace)
+        act = trace.act
+    return (*found, network.readout.forward(act))
+
+
+class FieldSystem(AbstractSystem):
+    """Training of a network, told by its fields alone.
+
+    Attributes:
+        start: The network at t = 0, its first layer in Gram coordinates.
+        conj: Conjugate fields at t = 0.
+        pre: Preactivations at t = 0.
+        targets: Training targets, shape (n, C).
+        loss: Loss of outputs and targets.
+        offset: Subtracted from what the network gives, shape (n, C), or None.
+        closure: What of the laws is kept.
+    """
+
+    start: Network
+    pre: tuple[Float[Array, "n _"], ...]
+    conj: tuple[Float[Array, "n C _"], ...]
+    targets: Float[Array, "n C"]
+    loss: AbstractLoss
+    offset: Float[Array, "n C"] | None
+    closure: Closure = eqx.field(static=True)
+
+    @property
+    def exact_for(self) -> str:
+        """Plain gradient "descent" where flips are kept, else a flow: schemes that are "linear"."""
+        return "descent" if self.closure.flips else "linear"
+
+    def initial_state(self) -> FieldState:
+        """The fields and the trained weights at t = 0."""
+        return FieldState(self.pre, self.conj, _upper(self.start.partition()[0]))
+
+    def fields(self, state: FieldState) -> SteppedFields:
+        """The fields, and the network of the transported weights."""
+        first = eqx.tree_at(lambda layer: layer.pre, self.start.layers[0], state.pre[0])
+        network = eqx.combine(state.weights, Network((first, *self.start.layers[1:])))
+        return SteppedFields(state, network, self.targets, self.loss, self.offset)
+
+    def velocity(self, state: FieldState, fields: SteppedFields | None = None) -> FieldState:
+        """Velocity by the laws of the flow between mask flips, cut as the closure says."""
+        fields = self.fields(state) if fields is None else fields
+        return FieldState(
+            self._forward(fields),
+            self._backward(fields),
+            jax.tree.map(lambda leaf: -leaf, _upper(fields.gradient())),
+        )
+
+    def _forward(self, fields: SteppedFields) -> tuple[Array, ...]:
+        found, parts = [], Parts()
+        for i, layer in enumerate(fields.network.layers[:-1]):
+            if i > 0:
+                mask = fields.masks[i - 1]
+                parts = self._carry(parts, i, layer, mask, up=True)
+            if layer.trainable:
+                trace = fields.traces[i]
+                own = -fields.loss_scale * layer.learn_pre(trace.inputs, trace, fields.drives[i])
+                parts[0, 0] = parts.get((0, 0), jnp.zeros_like(own)) + own
+            found.append(sum(parts.values(), jnp.zeros_like(fields.traces[i].pre)))
+        return tuple(found)
+
+    def _backward(self, fields: SteppedFields) -> tuple[Array, ...]:
+        found, parts = [], Parts()
+        layers = fields.network.layers
+        for i in range(len(layers) - 1, 0, -1):
+            if i < len(layers) - 1:
+                mask = fields.masks[i][:, None, :]
+                parts = self._carry(parts, i, layers[i], mask, up=False)
+            if layers[i].trainable:
+                trace, sens = fields.traces[i], fields.sens[i]
+                own = -fields.loss_scale * layers[i].learn_conj(sens, trace, fields.drives[i])
+                parts[0, 0] = parts.get((0, 0), jnp.zeros_like(own)) + own
+            found.append(sum(parts.values(), jnp.zeros_like(fields.conj[i - 1])))
+        return tuple(reversed(found))
+
+    def _carry(self, parts: Parts, i: int, layer: AbstractLayer, mask: Array, *, up: bool) -> Parts:
+        """Parts of a velocity one layer on, by layers crossed and powers of weight movement."""
+        now = layer.matrix()
+        steps: tuple[tuple[int, Array], ...] = ((0, now),)
+        if self.closure.expansion is not None:
+            then = self.start.layers[i].matrix()
+            steps = ((0, then), (1, now - then))
+        cuts = int(self.closure.order is not None)
+        found = Parts()
+        for (crossed, moved), part in parts.items():
+            for power, matrix in steps:
+                place = (crossed + cuts, moved + power)
+                if self.closure.keeps(*place):
+                    new = (mask * part) @ (matrix.T if up else matrix)
+                    found[place] = found[place] + new if place in found else new
+        return found
+
+    def descend(self, state: FieldState, step: Scalar, fields: SteppedFields) -> FieldState:
+        """One step of gradient descent: by the exact discrete laws where flips are kept."""
+        if not self.closure.flips:
+            return super().descend(state, step, fields)
+        rate = step * fields.loss_scale
+        pre = _descend_pre(fields, rate)
+        conj = _descend_conj(fields, rate, pre)
+        gradient = _upper(fields.gradient())
+        weights = jax.tree.map(lambda leaf, slope: leaf - step * slope, state.weights, gradient)
+        return FieldState(pre, conj, weights)
+
+    def stiffness(self, fields: SteppedFields) -> Float[Array, ""]:
+        """S times the largest eigenvalue of the tangent kernel."""
+        return fields.stiffness()
+
+
+def _upper(network: Network) -> Network:
+    """The network with None for the arrays of its first layer, which the fields replace."""
+    first = jax.tree.map(lambda _: None, network.layers[0])
+    return Network((first, *network.layers[1:]))
+
+
+def _descend_pre(fields: SteppedFields, rate: Scalar) -> tuple[Array, ...]:
+    """Preactivations after the step, forward."""
+    found: list[Array] = []
+    act, change = None, None
+    for i, layer in enumerate(fields.network.layers[:-1]):
+        trace = fields.traces[i]
+        pre = trace.pre
+        if change is not None:
+            pre = pre + change @ layer.matrix().T
+        if layer.trainable:
+            pre = pre - rate * layer.learn_pre(act, trace, fields.drives[i])
+        act = layer.activation.value(pre)
+        change = act - trace.act
+        found.append(pre)
+    return tuple(found)
+
+
+def _descend_conj(fields: SteppedFields, rate: Scalar, pre: tuple[Array, ...]) -> tuple[Array, ...]:
+    """Conjugate fields after the step, backward, given the preactivations after it."""
+    found: list[Array] = []
+    layers = fields.network.layers
+    sens = fields.sens[-1]
+    for i in range(len(layers) - 1, 0, -1):
+        trace, conj = fields.traces[i], fields.conj[i - 1]
+        conj = conj + layers[i].pull(sens - fields.sens[i])
+        if layers[i].trainable:
+            conj = conj - rate * layers[i].learn_conj(sens, trace, fields.drives[i])
+        found.append(conj)
+        sens = layers[i - 1].activation.mask(pre[i - 1])[:, None, :] * conj
+    return tuple(reversed(found))
+
+
+def field_system(fields: NetworkFields, closure: str | Closure | Any = "exact") -> FieldSystem:
+    """The field-space system that starts from the fields of a network now.
+
+    Args:
+        fields: Fields of a network of dense layers, in either coordinates.
+        closure: A name in `CLOSURES`, `{order: ..., expansion: ...}`, or a `Closure`.
+    """
+    first = fields.network.layers[0]
+    if not isinstance(first, GramDense):
+        assert isinstance(first, Dense)
+        assert fields.inputs is not None
+        first = to_gram(first, fields.inputs)
+    return FieldSystem(
+        Network((first, *fields.network.layers[1:])),
+        tuple(trace.pre for trace in fields.traces[:-1]),
+        fields.conj,
+        fields.targets,
+        fields.loss_function,
+        fields.offset,
+        make_closure(closure),
+    )
+
+
+def make_field_system(
+    network: Network,
+    task: Task,
+    *,
+    closure: str | Closure | Any = "exact",
+    loss: AbstractLoss | None = None,
+    centred: bool = False,
+) -> FieldSystem:
+    """The field-space system of a network trained on a task.
+
+    Args:
+        network: Network of dense layers in weight coordinates at t = 0.
+        task: Inputs and targets; cast to the network's dtype.
+        closure: What of the laws is kept: "exact", "flips_omitted", "frozen", "dropped",
+            `{order: p}`, `{expansion: p}`, or a `Closure`.
+        loss: `SquaredLoss("sum")` by default.
+        centred: Train outputs minus their value at t = 0.
+
+    Returns:
+        A system for `simulate`; with closure "exact" under gradient descent its trajectory is that
+        of the weights, otherwise an approximation of gradient flow for any scheme linear in the
+        gradient.
+
+    Raises:
+        InputError: as `make_system`, and for an unknown closure.
+
+    Cost: a step is about twice that of the network's own system: both sweeps carry changes too,
+        with C rows a sample in the backward one.
+    """
+    made = make_closure(closure)
+    system = make_system(network, task, loss=loss, coordinates="gram", centred=centred)
+    return field_system(system.fields(system.initial_state()), made)
