@@ -6,7 +6,6 @@ from typing import Any
 
 import numpy as np
 from matplotlib.axes import Axes
-from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.colors import LinearSegmentedColormap
 from matplotlib.figure import Figure
 from matplotlib.legend import Legend
@@ -15,6 +14,16 @@ from matplotlib.ticker import NullLocator
 from matplotlib.transforms import ScaledTranslation
 
 from gramdyn._errors import InputError
+from gramdyn.report.axes import (
+    INK,
+    SOFT,
+    check_figure_path,
+    new_axes,
+    new_figure,
+    power_label,
+    save_figure,
+    set_log_axis,
+)
 from gramdyn.report.cells import Cell, cells_of, manifest_of
 from gramdyn.report.curves import Curve, curves_of, last_values
 from gramdyn.report.heat import Block, scale_of
@@ -22,22 +31,19 @@ from gramdyn.report.lines import Styles
 from gramdyn.report.matrices import kernel_block
 from gramdyn.report.movement import MINUS, Ladder, ladders_of, signed
 from gramdyn.report.roles import axis_title, extreme_cells, place_title, value_title, varying
-from gramdyn.report.statistics import StepAxis, log_ticks
+from gramdyn.report.statistics import StepAxis
 from gramdyn.report.theme import ordered_colours
 from gramdyn.sweep.results import open as open_results
 
-SUFFIXES = (".png", ".svg", ".pdf")
-
-_INK, _GRID, _SOFT = "#24292f", "#e6e9ed", "#6b7480"
 _DASHES = ("-", (0, (4, 1.6)), (0, (1.2, 1.4)), "-.")
 _MARKERS = ("o", "s", "^", "D", "v", "P")
-_HEIGHT, _DPI = 3.3, 200
+_HEIGHT = 3.3
 _KEY: dict[str, Any] = {
     "loc": "lower left",
     "frameon": False,
     "fontsize": 9,
     "title_fontsize": 9,
-    "labelcolor": _INK,
+    "labelcolor": INK,
     "alignment": "left",
     "handlelength": 1.9,
     "borderaxespad": 0.2,
@@ -63,22 +69,14 @@ def save_overview(folder: str | Path, path: str | Path) -> Path:
     Raises:
         InputError: if the folder holds no run or nothing to draw, or the path cannot be written.
     """
-    path = Path(path)
-    if path.suffix not in SUFFIXES:
-        raise InputError(f"Argument `path` must end in {', '.join(SUFFIXES)}, but is {path}.")
+    path = check_figure_path(path)
     tree = open_results(folder)
     figure = draw_overview(cells_of(tree), manifest_of(tree))
     if figure is None:
         raise InputError(
             f"Folder {folder} must hold something to draw, but has neither loss nor kernels."
         )
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        figure.savefig(path, dpi=_DPI, facecolor="white")
-    except OSError as error:
-        reason = error.strerror or error
-        raise InputError(f"Figure {path} cannot be written: {reason}.") from None
-    return path
+    return save_figure(figure, path)
 
 
 def draw_overview(cells: Sequence[Cell], manifest: dict[str, Any]) -> Figure | None:
@@ -93,35 +91,21 @@ def draw_overview(cells: Sequence[Cell], manifest: dict[str, Any]) -> Figure | N
     if not panels:
         return None
     shares = [share for share, _ in panels]
-    figure = Figure(figsize=(3.1 * sum(shares), _HEIGHT), layout="constrained")
-    FigureCanvasAgg(figure)
+    figure = new_figure(3.1 * sum(shares), _HEIGHT)
     parts = figure.subfigures(1, len(panels), width_ratios=shares, wspace=0.03, squeeze=False)
     for part, (_, draw) in zip(parts[0], panels, strict=True):
         draw(part, cells, manifest)
     return figure
 
 
-def _axes(part: Any, title: str, across: str, down: str) -> Axes:
-    axes: Axes = part.subplots()
-    axes.set_title(title, fontsize=11.5, color=_INK, loc="left", pad=8)
-    axes.set_xlabel(across, fontsize=10.5, color=_INK)
-    axes.set_ylabel(down, fontsize=10.5, color=_INK)
-    axes.spines[["top", "right"]].set_visible(False)
-    axes.spines[["left", "bottom"]].set_color("#9aa1aa")
-    axes.tick_params(labelsize=9.5, color="#9aa1aa", labelcolor=_INK)
-    axes.grid(True, color=_GRID, linewidth=0.7)
-    axes.set_axisbelow(True)
-    return axes
-
-
 def _draw_loss(part: Any, cells: Sequence[Cell], manifest: dict[str, Any]) -> None:
     styles, curves = Styles(cells), curves_of(cells, "loss")
-    axes = _axes(part, "Loss", "step", "loss: median, 10 to 90 % of seeds")
+    axes = new_axes(part, "Loss", "step", "loss: median, 10 to 90 % of seeds")
     axis = StepAxis.of([curve.steps for curve in curves])
     for curve in curves:
         _plot_curve(axes, curve, styles, axis)
     _set_step_axis(axes, axis)
-    _set_log_axis(axes, np.concatenate([np.concatenate(curve.band) for curve in curves]))
+    set_log_axis(axes, np.concatenate([np.concatenate(curve.band) for curve in curves]))
     _add_keys(axes, styles, curves)
 
 
@@ -139,30 +123,8 @@ def _set_step_axis(axes: Axes, axis: StepAxis) -> None:
     axes.set_xscale("log")
     axes.set_xlim(axis.zero * 0.9, axis.last * 1.1)
     places = [tick or axis.zero for tick in ticks]
-    axes.set_xticks(places, [_power_label(tick) for tick in ticks])
+    axes.set_xticks(places, [power_label(tick) for tick in ticks])
     axes.xaxis.set_minor_locator(NullLocator())
-
-
-def _set_log_axis(axes: Axes, values: np.ndarray) -> None:
-    good = values[np.isfinite(values) & (values > 0)]
-    axes.set_yscale("log")
-    if len(good) == 0:
-        return
-    room = (good.max() / good.min()) ** 0.05 * 1.02
-    low, high = float(good.min() / room), float(good.max() * room)
-    ticks = log_ticks(low, high)
-    axes.set_ylim(low, high)
-    axes.set_yticks(ticks, [_power_label(tick) for tick in ticks])
-    axes.yaxis.set_minor_locator(NullLocator())
-
-
-def _power_label(number: float | int) -> str:
-    """A label of a logarithmic axis: plain from 0.01 to 5000, else with a power of ten."""
-    if number == 0 or 0.01 <= number < 10_000:
-        return f"{number:g}"
-    mantissa, power = f"{number:.0e}".split("e")
-    factor = "" if mantissa == "1" else rf"{mantissa}\cdot"
-    return rf"${factor}10^{{{int(power)}}}$"
 
 
 def _add_keys(axes: Axes, styles: Styles, curves: Sequence[Curve]) -> None:
@@ -175,7 +137,7 @@ def _add_keys(axes: Axes, styles: Styles, curves: Sequence[Curve]) -> None:
         axes.add_artist(key)
         used = key.get_window_extent().width / _root(axes).dpi + 0.03
     if roles.facet:
-        dashed = [(_SOFT, _DASHES[i % len(_DASHES)], value) for value, i in styles.facets.items()]
+        dashed = [(SOFT, _DASHES[i % len(_DASHES)], value) for value, i in styles.facets.items()]
         _key(axes, dashed, axis_title(roles.facet), used)
 
 
@@ -189,7 +151,7 @@ def _key(axes: Axes, lines: list[tuple[str, Any, Any]], title: str, inches: floa
     place = axes.transAxes + ScaledTranslation(inches, 0, _root(axes).dpi_scale_trans)
     where: dict[str, Any] = {"bbox_to_anchor": (0, 0.01), "bbox_transform": place}
     key = axes.legend(handles=handles, title=title, **where, **_KEY)
-    key.get_title().set_color(_INK)
+    key.get_title().set_color(INK)
     return key
 
 
@@ -206,17 +168,17 @@ def _draw_kernels(part: Any, cells: Sequence[Cell], manifest: dict[str, Any]) ->
     names = [name for name in varying(cells) if name in ("width", "depth")]
     told = place_title(cell.place, names)
     title = f"Kernel of layer {layer + 1}" + (f", {told}" if told else "")
-    part.suptitle(title, fontsize=11.5, color=_INK, x=0.06, ha="left")
+    part.suptitle(title, fontsize=11.5, color=INK, x=0.06, ha="left")
     left, right = part.subplots(1, 2)
     scale = scale_of(block.matrices[:, layer])
     _show(left, block, 0, layer)
     image = _show(right, block, 1, layer)
     right.set_yticklabels([])
     if block.classes.names:
-        left.set_ylabel("samples, by class", fontsize=10.5, color=_INK)
+        left.set_ylabel("samples, by class", fontsize=10.5, color=INK)
     bar = part.colorbar(image, ax=[left, right], **_BAR)
     bar.outline.set_visible(False)
-    bar.ax.tick_params(labelsize=9, color="#9aa1aa", labelcolor=_INK)
+    bar.ax.tick_params(labelsize=9, color="#9aa1aa", labelcolor=INK)
     ticks = np.linspace(scale.low, scale.high, 3).tolist()
     bar.set_ticks(ticks, labels=[f"{tick:.2g}".replace("-", MINUS) for tick in ticks])
 
@@ -228,14 +190,14 @@ def _show(axes: Axes, block: Block, end: int, layer: int) -> Any:
     matrix = block.matrices[end, layer]
     image = axes.imshow(matrix, cmap=colours, vmin=scale.low, vmax=scale.high, interpolation="none")
     for edge in classes.edges:
-        axes.axhline(edge - 0.5, color=_INK, linewidth=0.6, alpha=0.6)
-        axes.axvline(edge - 0.5, color=_INK, linewidth=0.6, alpha=0.6)
+        axes.axhline(edge - 0.5, color=INK, linewidth=0.6, alpha=0.6)
+        axes.axvline(edge - 0.5, color=INK, linewidth=0.6, alpha=0.6)
     named = bool(classes.names) and len(classes.names) <= 12
     ticks, labels = (classes.centres, classes.names) if named else ([], ())
     axes.set_xticks(ticks, labels)
     axes.set_yticks(ticks, labels)
-    axes.tick_params(length=0, labelsize=9.5, labelcolor=_INK)
-    axes.set_title(f"step {block.ends[end]}", fontsize=10, color=_SOFT, pad=5)
+    axes.tick_params(length=0, labelsize=9.5, labelcolor=INK)
+    axes.set_title(f"step {block.ends[end]}", fontsize=10, color=SOFT, pad=5)
     for spine in axes.spines.values():
         spine.set(color="#9aa1aa", linewidth=0.8)
     return image
@@ -243,7 +205,7 @@ def _show(axes: Axes, block: Block, end: int, layer: int) -> Any:
 
 def _draw_movement(part: Any, cells: Sequence[Cell], manifest: dict[str, Any]) -> None:
     ladders = ladders_of(cells)
-    axes = _axes(part, "Kernel movement", "width", f"|K(T) {MINUS} K(0)| / |K(0)|, last step")
+    axes = new_axes(part, "Kernel movement", "width", f"|K(T) {MINUS} K(0)| / |K(0)|, last step")
     axes.set_xscale("log")
     names = [name for name in varying(cells) if name != "width"]
     colours = _movement_colours(len(ladders))
@@ -255,7 +217,7 @@ def _draw_movement(part: Any, cells: Sequence[Cell], manifest: dict[str, Any]) -
     axes.set_xticks(shown, [f"{width:g}" for width in shown])
     axes.xaxis.set_minor_locator(NullLocator())
     values = [last_values(c, "kernel_movement") for ladder in ladders for c in ladder.cells]
-    _set_log_axis(axes, np.concatenate(values))
+    set_log_axis(axes, np.concatenate(values))
     low, high = axes.get_ylim()
     # Room for the key below the points.
     axes.set_ylim(low / (high / low) ** (0.09 * min(len(ladders), 5)), high)
