@@ -69,6 +69,24 @@ def list_(folder: Folder) -> None:
 
 
 @app.command()
+def paper(
+    name: Annotated[str | None, typer.Argument(help="Name of a claim; see --list.")] = None,
+    list_: Annotated[bool, typer.Option("--list", help="List the claims and stop.")] = False,
+    out: Annotated[
+        Path | None, typer.Option("-o", "--out", help="Folder; by default runs/paper/NAME.")
+    ] = None,
+    change: Changes = None,
+) -> None:
+    """Reproduce a published claim: predicted beside measured, and a figure."""
+    from gramdyn.cli.paper import list_claims, reproduce_claim
+
+    if list_ or name is None:
+        list_claims()
+        return
+    raise typer.Exit(reproduce_claim(name, out, change or []))
+
+
+@app.command()
 def doctor() -> None:
     """Say device, versions, precision and cache, and try the toolchain for known wrong numbers."""
     from gramdyn.cli.doctor import examine
