@@ -55,7 +55,8 @@ def _draw_errors(axes: Axes, tree: xr.DataTree) -> None:
 
 
 def _closures(tree: xr.DataTree) -> list[str]:
-    return [str(name) for name in next(iter(tree.children.values()))["closure"].values]
+    first = next(iter(tree.children.values()))
+    return [str(name) for name in np.asarray(first["closure"])]
 
 
 @claim(
