@@ -38,7 +38,15 @@ if TYPE_CHECKING:
     )
     from gramdyn.report import save_overview, write_report
     from gramdyn.sweep import load_config, make_plan, open, run_sweep
-    from gramdyn.systems import AbstractSystem, NetworkSystem, SquaredLoss, make_system
+    from gramdyn.systems import (
+        AbstractSystem,
+        Closure,
+        FieldSystem,
+        NetworkSystem,
+        SquaredLoss,
+        make_field_system,
+        make_system,
+    )
 
 _HOMES = {
     "gramdyn._errors": ("ConfigError", "InputError"),
@@ -54,7 +62,15 @@ _HOMES = {
         "pad_network",
         "relu",
     ),
-    "gramdyn.systems": ("AbstractSystem", "NetworkSystem", "SquaredLoss", "make_system"),
+    "gramdyn.systems": (
+        "AbstractSystem",
+        "Closure",
+        "FieldSystem",
+        "NetworkSystem",
+        "SquaredLoss",
+        "make_field_system",
+        "make_system",
+    ),
     "gramdyn.dynamics": (
         "Adaptive",
         "GradientDescent",
@@ -73,7 +89,7 @@ _HOMES = {
 }
 _PACKAGES = (
     *("kernels", "models", "data", "systems", "dynamics", "diagnostics"),
-    *("sweep", "report", "cli"),
+    *("sweep", "report", "experiments", "cli"),
 )
 _HOME_OF = {name: home for home, names in _HOMES.items() for name in names}
 

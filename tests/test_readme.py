@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 
+import gramdyn as gd
 from gramdyn.data.registry import TASKS
 from gramdyn.diagnostics import DIAGNOSTICS
 from gramdyn.dynamics import SCHEMES
@@ -28,6 +29,21 @@ def test_ten_lines_and_opening_run(tmp_path, capsys):
     run_sweep(load_config(ROOT / "configs/smoke/tiny.yaml"), scope["folder"])
     exec(opening, scope)
     assert scope["node"]["loss"].dims == ("run", "step")
+
+
+def test_program_of_the_hierarchy_page_runs(capsys):
+    (program,) = blocks("docs/hierarchy.md", "python")
+    scope = {}
+    exec(program, scope)
+    transport, pullback, errors, _ = capsys.readouterr().out.splitlines()[:3] + [""]
+    assert transport.startswith("[0.") and pullback.rstrip("]").split()[-2:] == ["0.", "0."]
+    assert errors.count(".") == 3
+    # The fields alone give the run of the network.
+    network = gd.simulate(
+        scope["system"], gd.euler(0.002), 500, gd.Record(["residual"], every=50)
+    )
+    gap = abs(network["residual"] - scope["again"]["residual"]).max()
+    assert gap < 1e-12  # rounding over 500 steps in float64
 
 
 def test_config_of_the_readme_is_valid():
@@ -67,7 +83,7 @@ def test_shipped_configs_are_valid(path):
     assert make_plan(load_config(path)).n_runs > 0
 
 
-@pytest.mark.parametrize("file", ["README.md", "CONTRIBUTING.md", "benchmarks/README.md"])
+@pytest.mark.parametrize("file", ["README.md", "CONTRIBUTING.md", "benchmarks/README.md", "docs/hierarchy.md"])
 def test_links_within_the_project_lead_somewhere(file):
     text = (ROOT / file).read_text()
     for target in re.findall(r"\]\((?!http)([^)#]+)\)", text):
