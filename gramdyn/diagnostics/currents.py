@@ -111,7 +111,9 @@ class FlipCurrent(AbstractDiagnostic):
     Each step q' - q splits into what flips cause, in the layers above, and what moves smoothly.
     `conj_flip` and `conj_smooth` are the norms of the two, summed over the steps since the saved
     time before; `flip_current` is conj_flip / (conj_flip + conj_smooth). All 0 at t = 0, and in
-    the last hidden layer, whose field sees no flip.
+    the last hidden layer, whose field sees no flip. A jump is of the size of q itself, whatever
+    the step, and smooth movement shrinks with it: so the share is near 1 where units chatter, and
+    compares runs of one step size.
 
     Cost: a backward sweep of C rows at every step, and one more to carry the jumps.
     """

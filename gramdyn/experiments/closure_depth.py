@@ -20,6 +20,17 @@ SHOWN = {
     "order-1": "operators across one layer",
     "expansion-1": "operators to first order in dW",
 }
+# Errors of one or two runs of another implementation: by width and depth, of each closure.
+REFERENCE = {
+    (24, 2): {"flips_omitted": (0.03, 0.04), "frozen": (0.04, 0.08), "dropped": (0.20, 0.26)},
+    (24, 3): {"flips_omitted": (0.11, 0.12), "frozen": (0.11, 0.24), "dropped": (0.28, 0.56)},
+    (24, 4): {"flips_omitted": (0.08, 0.24), "frozen": (0.09, 0.27), "dropped": (0.68, 1.04)},
+    (512, 2): {"flips_omitted": (5e-4, 5e-4), "frozen": (5e-4, 5e-4), "dropped": (9e-3, 9e-3)},
+    (512, 3): {"flips_omitted": (0.012, 0.012), "frozen": (0.013, 0.013), "dropped": (0.62, 0.62)},
+    (512, 4): {"flips_omitted": (0.031, 0.031), "frozen": (0.033, 0.033), "dropped": (1.28, 1.28)},
+}
+# Runs differ that much: 10 to 90 % of them span a factor of 2 to 4.
+WITHIN = 3.0
 # How far apart "dropped" and "flips_omitted" must lie from depth 2 on, in medians.
 RATIO = 3.0
 ROUNDING = 1e-12
@@ -27,13 +38,14 @@ ROUNDING = 1e-12
 
 def draw(trees: Sequence[xr.DataTree]) -> Figure:
     """Error of the residual's trajectory by depth, a colour a closure, narrow and wide."""
-    figure = new_figure(9.2, 3.5)
+    figure = new_figure(9.2, 3.9)
     panels = figure.subplots(1, len(trees), squeeze=False)[0]
     for axes, tree in zip(panels, trees, strict=True):
         width = tree.attrs["config"]["network"]["width"]
         dress(axes, f"Width {width}", "depth", "error of the residual's trajectory")
         _draw_errors(axes, tree)
-    panels[0].legend(**LEGEND, loc="lower right")
+    handles, labels = panels[0].get_legend_handles_labels()
+    figure.legend(handles, labels, loc="outside lower center", ncols=3, **LEGEND)
     return figure
 
 
@@ -75,21 +87,28 @@ def compare(trees: Sequence[xr.DataTree]) -> list[Row]:
             name: by_axis(tree, "closure_error", "depth", closure=name) for name in _closures(tree)
         }
         for depth in errors["dropped"]:
-            rows += _rows_at(
-                f"N = {width}, depth {depth}", {k: v[depth] for k, v in errors.items()}
-            )
+            rows += _rows_at(width, depth, {name: found[depth] for name, found in errors.items()})
     return rows
 
 
-def _rows_at(place: str, errors: dict[str, np.ndarray]) -> list[Row]:
-    if place.endswith("depth 1"):
+def _rows_at(width: int, depth: int, errors: dict[str, np.ndarray]) -> list[Row]:
+    place = f"N = {width}, depth {depth}"
+    if depth == 1:
         worst = max(error.max() for error in errors.values())
         return [Row(f"{place}: every closure", "0", told(worst), bool(worst < ROUNDING))]
-    rows = [
-        Row(f"{place}: {SHOWN[name]}", "above 0", spread(error), bool(np.median(error) > ROUNDING))
-        for name, error in errors.items()
-    ]
+    known = REFERENCE.get((width, depth), {})
+    rows = [_row(f"{place}: {SHOWN[name]}", e, known.get(name)) for name, e in errors.items()]
     ratio = np.median(errors["dropped"]) / np.median(errors["flips_omitted"])
     what = f"{place}: dropped over kept"
     rows.append(Row(what, f"above {RATIO:g}", told(ratio), bool(ratio > RATIO)))
     return rows
+
+
+def _row(what: str, error: np.ndarray, known: tuple[float, float] | None) -> Row:
+    """An error beside the reference; for information where there is none."""
+    if known is None:
+        return Row(what, "", spread(error), None)
+    low, high = known
+    told_range = told(low) if low == high else f"{told(low)} to {told(high)}"
+    middle = float(np.median(error))
+    return Row(what, told_range, spread(error), low / WITHIN <= middle <= WITHIN * high)
