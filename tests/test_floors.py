@@ -15,6 +15,7 @@ FLOORS = (
     ("dynamics", "diagnostics"),
     ("sweep",),
     ("report",),
+    ("experiments",),
     ("cli",),
 )
 LEVEL = {name: level for level, names in enumerate(FLOORS) for name in names}

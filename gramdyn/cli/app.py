@@ -87,6 +87,14 @@ def paper(
 
 
 @app.command()
+def verify(config: ConfigFile, change: Changes = None) -> None:
+    """Check every law of the theory on a sweep's own runs; status 1 if one fails."""
+    from gramdyn.cli.verify import verify_file
+
+    raise typer.Exit(verify_file(config, change or []))
+
+
+@app.command()
 def doctor() -> None:
     """Say device, versions, precision and cache, and try the toolchain for known wrong numbers."""
     from gramdyn.cli.doctor import examine

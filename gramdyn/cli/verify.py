@@ -1,0 +1,54 @@
+"""`gramdyn verify`: the laws, checked on a configuration's own runs."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from rich.table import Table
+
+from gramdyn.cli.tables import make_console
+from gramdyn.experiments.verify import Verdict, verify_plan
+from gramdyn.sweep.load import load_config
+from gramdyn.sweep.plan import make_plan
+from gramdyn.sweep.runtime import use_all_cores, use_compile_cache
+
+
+def verify_file(file: Path, changes: list[str]) -> int:
+    """Check every law that applies and print the verdicts; 1 if a law fails."""
+    config = load_config(file, changes)
+    use_all_cores()
+    use_compile_cache()
+    console = make_console()
+    tell = lambda line: console.print(line, markup=False)  # noqa: E731
+    verdicts = verify_plan(make_plan(config), tell=tell)
+    console.print(_table(verdicts))
+    console.print(_told(verdicts))
+    return int(any(verdict.holds is False for verdict in verdicts))
+
+
+_WORD = {True: "holds", False: "FAILS", None: "-"}
+
+
+def _table(verdicts: Sequence[Verdict]) -> Table:
+    """One row a law and group: the largest relative error over the checked steps."""
+    table = Table(title="laws: largest relative error over the checked steps", title_justify="left")
+    for name in ("group", "law"):
+        table.add_column(name)
+    for name in ("error", "tolerance", "at step"):
+        table.add_column(name, justify="right")
+    table.add_column("")
+    table.add_column("note")
+    for one in verdicts:
+        error = "-" if one.error is None else f"{one.error:.1e}"
+        step = "-" if one.error is None else str(one.step)
+        tolerance, word = f"{one.tolerance:.0e}", _WORD[one.holds]
+        table.add_row(one.group, one.law, error, tolerance, step, word, one.note)
+    return table
+
+
+def _told(verdicts: Sequence[Verdict]) -> str:
+    """How many laws hold in every group, or how many fail in some."""
+    checked = {one.law for one in verdicts if one.holds is not None}
+    failing = {one.law for one in verdicts if one.holds is False}
+    skipped = sum(one.holds is None for one in verdicts)
+    told = f"{len(failing)} of {len(checked)} laws fail" if failing else f"{len(checked)} laws hold"
+    return f"{told}, {skipped} rows skipped for their size" if skipped else told
