@@ -188,8 +188,11 @@ def test_dims_name_every_axis(name: str, coordinates: str) -> None:
         "output_2": C,
         "layer": 3,
         "hidden": 2,
+        "hidden_2": 2,
         "rank": N * C,
         "top": 1,
+        "operator_rank": 1,
+        "closure": 3,
     }
     record = Record([name])
     system = make_system(_network(), TASK, coordinates=coordinates)
