@@ -4,14 +4,14 @@ from collections.abc import Sequence
 
 import numpy as np
 import xarray as xr
-from jaxtyping import Float
+from jaxtyping import Num
 
 MINUS = "\N{MINUS SIGN}"
 
 
 def by_axis(
     tree: xr.DataTree, name: str, axis: str, *, step: int | None = -1, **where: str
-) -> dict[int, Float[np.ndarray, "runs *rest"]]:
+) -> dict[int, Num[np.ndarray, "runs *rest"]]:
     """A record for each value of an axis of the sweep, over the runs that came through.
 
     Args:
