@@ -55,12 +55,15 @@ class ClosureError(AbstractDiagnostic):
         """The closed systems at t = 0."""
         systems = [field_system(fields, closure) for _, closure in self.closures]
         for (name, _), system in zip(self.closures, systems, strict=True):
-            fits = scheme.is_descent if system.exact_for == "descent" else scheme.linear
+            if system.exact_for == "descent":
+                fits, demand = scheme.is_descent, "gradient descent without momentum and decay"
+            else:
+                fits = scheme.linear and getattr(scheme, "weight_decay", None) is None
+                demand = "a scheme linear in the gradient and without weight decay"
             if not fits:
                 raise InputError(
-                    f"Closure `{name}` must be stepped by gradient descent"
-                    f"{' without momentum and decay' if system.exact_for == 'descent' else ''} or, "
-                    f"without flips, by a gradient flow, but the scheme is {type(scheme).__name__}."
+                    f"Closure `{name}` must be stepped by {demand}, "
+                    f"but the scheme is {type(scheme).__name__}."
                 )
         zero = jnp.zeros(len(systems), fields.targets.dtype)
         companions = tuple(Companion.of(system, scheme) for system in systems)

@@ -99,12 +99,19 @@ def check_scheme(scheme: AbstractScheme, system: AbstractSystem) -> None:
     """Refuse a scheme that the system's coordinates are not exact for.
 
     Raises:
-        InputError: for a scheme not linear in the gradient in Gram coordinates, or one other than
-            plain gradient descent for the exact laws of the fields.
+        InputError: for a scheme not linear in the gradient in Gram coordinates, one that is not or
+            has weight decay for the laws of the fields, or one other than plain gradient descent
+            for the exact ones.
     """
     if system.exact_for == "descent":
         demand = "be gradient descent without momentum and decay for the exact laws of the fields"
         check(scheme.is_descent, "scheme", demand, scheme)
+        return
+    if system.exact_for == "flow":
+        # Decay of the weights moves the fields of each layer by another factor.
+        fits = scheme.linear and getattr(scheme, "weight_decay", None) is None
+        demand = "be linear in the gradient and without weight decay for the laws of the fields"
+        check(fits, "scheme", demand, scheme)
         return
     fits = scheme.linear or system.exact_for == "any"
     demand = "be linear in the gradient (gradient descent, momentum, weight decay, gradient flow)"

@@ -29,14 +29,15 @@ class AbstractSystem(eqx.Module):
     Attributes:
         exact_for: Which schemes this system's coordinates are exact for: "any" where the state is
             the parameters themselves, "linear" where it is a linear image of them, so that only
-            schemes linear in the gradient may step it, "descent" where it has a law for plain
-            gradient descent alone.
+            schemes linear in the gradient may step it, "flow" where its velocity alone is known,
+            so that weight decay is out as well, "descent" where it has a law for plain gradient
+            descent alone.
     """
 
     @property
     @abstractmethod
     def exact_for(self) -> str:
-        """Schemes the coordinates are exact for: "any", "linear" or "descent"."""
+        """Schemes the coordinates are exact for: "any", "linear", "flow" or "descent"."""
 
     @abstractmethod
     def initial_state(self) -> Any:

@@ -88,8 +88,8 @@ class FieldSystem(AbstractSystem):
 
     @property
     def exact_for(self) -> str:
-        """Plain gradient "descent" where flips are kept, else a flow: schemes that are "linear"."""
-        return "descent" if self.closure.flips else "linear"
+        """Plain gradient "descent" where flips are kept, else a "flow"."""
+        return "descent" if self.closure.flips else "flow"
 
     def initial_state(self) -> FieldState:
         """The fields and the trained weights at t = 0."""
@@ -252,7 +252,7 @@ def make_field_system(
     Returns:
         A system for `simulate`; with closure "exact" under gradient descent its trajectory is that
         of the weights, otherwise an approximation of gradient flow for any scheme linear in the
-        gradient.
+        gradient and without weight decay.
 
     Raises:
         InputError: as `make_system`, and for an unknown closure.

@@ -502,13 +502,18 @@ def test_options_are_refused_in_one_line(name: str, options: dict, message: str)
         ("exact", RungeKutta4(ETA), "RungeKutta4"),
         ("exact", Optax("adam", ETA), "Optax"),
         ("frozen", Optax("adam", ETA), "Optax"),
+        ("frozen", GradientDescent(ETA, weight_decay=0.1), "GradientDescent"),
     ],
-    ids=["momentum", "decay", "rk4", "adam", "frozen-adam"],
+    ids=["momentum", "decay", "rk4", "adam", "frozen-adam", "frozen-decay"],
 )
 def test_closures_refuse_schemes_they_have_no_law_for(closure, scheme, kind: str) -> None:
     system = make_system(_network("fixed"), TASK, coordinates="weights")
     record = Record([make_diagnostic("closure_error", closures=[closure])])
-    message = rf"^Closure `{closure}` must be stepped by gradient descent.* scheme is {kind}\."
+    demand = {
+        "exact": "gradient descent without momentum and decay",
+        "frozen": "a scheme linear in the gradient and without weight decay",
+    }[closure]
+    message = rf"^Closure `{closure}` must be stepped by {demand}, but the scheme is {kind}\."
     with pytest.raises(InputError, match=message) as told:
         simulate(system, scheme, 2, record)
     assert "\n" not in str(told.value)

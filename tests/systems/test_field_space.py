@@ -367,11 +367,18 @@ def test_exact_fields_refuse_what_is_not_gradient_descent(scheme) -> None:
     assert "\n" not in str(told.value)
 
 
-def test_cut_fields_refuse_what_is_not_linear() -> None:
+@pytest.mark.parametrize(
+    "scheme",
+    [Optax("adam", ETA), GradientDescent(ETA, weight_decay=0.1)],
+    ids=["adam", "decay"],
+)
+def test_cut_fields_refuse_what_moves_weights_otherwise(scheme) -> None:
+    """Weight decay takes each field by a factor of its own, a fixed readout by none."""
     network = init_network(jax.random.key(0), 6, (4, 4))
     system = make_field_system(network, TASK, closure="frozen")
-    with pytest.raises(InputError, match=r"Argument `scheme` must be linear in the gradient"):
-        simulate(system, Optax("adam", ETA), 2, RECORD)
+    message = r"Argument `scheme` must be linear in the gradient and without weight decay"
+    with pytest.raises(InputError, match=message):
+        simulate(system, scheme, 2, RECORD)
 
 
 # Closures by name.
