@@ -51,4 +51,4 @@ def _told(verdicts: Sequence[Verdict]) -> str:
     failing = {one.law for one in verdicts if one.holds is False}
     skipped = sum(one.holds is None for one in verdicts)
     told = f"{len(failing)} of {len(checked)} laws fail" if failing else f"{len(checked)} laws hold"
-    return f"{told}, {skipped} rows skipped for their size" if skipped else told
+    return f"{told}; skipped for size: {skipped}" if skipped else told
