@@ -1,12 +1,14 @@
-"""Published claims: the sweeps that show them, predicted beside measured."""
+"""Published claims reproduced by sweeps, and the laws checked on any run."""
 
 from gramdyn.experiments import (
     closure_depth,
     closure_one_layer,
     exact_fields,
+    field_checks,
     infinite_width,
     lazy_limit,
     operators_depth,
+    weight_checks,
 )
 from gramdyn.experiments.registry import CLAIMS, Claim, Row, claim
 from gramdyn.experiments.reproduce import Outcome, find_claim, reproduce
@@ -26,3 +28,4 @@ __all__ = [
 ]
 
 del closure_depth, closure_one_layer, exact_fields, infinite_width, lazy_limit, operators_depth
+del field_checks, weight_checks

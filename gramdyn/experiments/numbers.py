@@ -31,7 +31,7 @@ def by_axis(
         good = np.asarray(node["status"]) == 0
         places = np.asarray(node[axis])
         for value in np.unique(places[good]):
-            found.setdefault(int(value), []).append(data.values[good & (places == value)])
+            found.setdefault(int(value), []).append(np.asarray(data)[good & (places == value)])
     return {value: np.concatenate(found[value]) for value in sorted(found)}
 
 

@@ -18,7 +18,8 @@ from gramdyn.diagnostics.record import Record
 from gramdyn.dynamics import Result, simulate
 from gramdyn.dynamics.schemes import AbstractScheme
 from gramdyn.dynamics.status import status_name
-from gramdyn.experiments.laws import LAWS, Law, Moment, Sizes, samples_for
+from gramdyn.experiments.laws import LAWS, Law, Sizes, samples_for
+from gramdyn.experiments.moment import Moment
 from gramdyn.models.network import Network
 from gramdyn.sweep.config import Config
 from gramdyn.sweep.plan import Group, Plan, make_plan

@@ -10,8 +10,9 @@ import gramdyn as gd
 from gramdyn import cli
 from gramdyn.data import make_task
 from gramdyn.dynamics import GradientDescent
-from gramdyn.experiments import laws, verify
-from gramdyn.experiments.laws import LAWS, Moment, Sizes, samples_for
+from gramdyn.experiments import field_checks, laws, verify
+from gramdyn.experiments.laws import LAWS, Sizes, samples_for
+from gramdyn.experiments.moment import Moment
 from gramdyn.kernels import gram, operators
 from gramdyn.models import activations, layers
 from gramdyn.sweep import make_plan, parse_config
@@ -49,7 +50,7 @@ def test_every_law_holds():
     moment = Moment(system(), GradientDescent(0.5))
     assert all(one.applies(moment.system.start, moment.scheme) for one in LAWS.values())
     assert failing() == set()
-    assert int(laws.exact_step(moment).seen) > 0
+    assert int(field_checks.exact_step(moment).seen) > 0
 
 
 def scaled(function, factor):
@@ -99,15 +100,19 @@ BREAKS = {
         LAWS.keys() - {"Grams and kernels >= 0", "Gram coordinates = weights"},
     ),
     "operator": (
-        *(laws, "apply_operator", scaled(operators.apply_operator, 1 + 1e-9)),
+        *(field_checks, "apply_operator", scaled(operators.apply_operator, 1 + 1e-9)),
         {"forward fields by Gamma", "conjugate fields by P"},
     ),
     "operator velocity": (
-        *(laws, "gram_operator_velocity", scaled(operators.gram_operator_velocity, 1 + 1e-9)),
+        *(
+            field_checks,
+            "gram_operator_velocity",
+            scaled(operators.gram_operator_velocity, 1 + 1e-9),
+        ),
         {"operator law"},
     ),
     "conj_gram": (
-        *(laws, "conj_gram", lopsided),
+        *(field_checks, "conj_gram", lopsided),
         {"Grams and kernels >= 0", "conjugate fields by P"},
     ),
     "negative kernel": (
