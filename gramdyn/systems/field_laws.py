@@ -51,14 +51,10 @@ def forward_law(fields: NetworkFields) -> tuple[FieldVelocity, ...]:
     found: list[FieldVelocity] = []
     layers = fields.network.layers
     for i, (layer, trace) in enumerate(zip(layers, fields.traces, strict=True)):
-        zero = jnp.zeros_like(trace.pre)
-        own = zero
-        if layer.trainable:
-            own = -fields.loss_scale * layer.learn_pre(trace.inputs, trace, fields.drives[i])
-        carried = zero
+        carried = jnp.zeros_like(trace.pre)
         if i > 0:
             carried = (fields.masks[i - 1] * found[-1].total) @ layer.matrix().T
-        found.append(FieldVelocity(own, carried))
+        found.append(FieldVelocity(own_forward(fields, i), carried))
     return tuple(found)
 
 
@@ -73,14 +69,27 @@ def conjugate_law(fields: NetworkFields) -> tuple[FieldVelocity, ...]:
     found: list[FieldVelocity] = []
     layers = fields.network.layers
     for i in range(len(layers) - 2, -1, -1):
-        above, trace, sens = layers[i + 1], fields.traces[i + 1], fields.sens[i + 1]
-        zero = jnp.zeros_like(fields.conj[i])
-        own = zero
-        if above.trainable:
-            own = -fields.loss_scale * above.learn_conj(sens, trace, fields.drives[i + 1])
-        carried = above.pull(fields.masks[i + 1][:, None, :] * found[-1].total) if found else zero
-        found.append(FieldVelocity(own, carried))
+        carried = jnp.zeros_like(fields.conj[i])
+        if found:
+            carried = layers[i + 1].pull(fields.masks[i + 1][:, None, :] * found[-1].total)
+        found.append(FieldVelocity(own_backward(fields, i), carried))
     return tuple(reversed(found))
+
+
+def own_forward(fields: NetworkFields, i: int) -> Float[Array, "n N"]:
+    """Velocity of the preactivations of layer i by its own learning; zero if it does not train."""
+    layer, trace = fields.network.layers[i], fields.traces[i]
+    if not layer.trainable:
+        return jnp.zeros_like(trace.pre)
+    return -fields.loss_scale * layer.learn_pre(trace.inputs, trace, fields.drives[i])
+
+
+def own_backward(fields: NetworkFields, i: int) -> Float[Array, "n C N"]:
+    """Velocity of the conjugate field of layer i by the learning of the layer above it."""
+    above, trace, sens = fields.network.layers[i + 1], fields.traces[i + 1], fields.sens[i + 1]
+    if not above.trainable:
+        return jnp.zeros_like(fields.conj[i])
+    return -fields.loss_scale * above.learn_conj(sens, trace, fields.drives[i + 1])
 
 
 def conjugate_jump(

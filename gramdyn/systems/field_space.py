@@ -5,6 +5,7 @@ Leaving parts out asks what the fields need to close: see `Closure`.
 Source: arXiv 2606.09744.
 """
 
+import functools
 from typing import Any
 
 import equinox as eqx
@@ -14,10 +15,11 @@ from jaxtyping import Array, Float
 
 from gramdyn._types import Scalar
 from gramdyn.data.task import Task
-from gramdyn.models.layers import AbstractLayer, Dense, GramDense, Trace
+from gramdyn.models.layers import Dense, GramDense, Trace
 from gramdyn.models.network import Network
 from gramdyn.systems.base import AbstractSystem
 from gramdyn.systems.closure import Closure, make_closure
+from gramdyn.systems.field_laws import own_backward, own_forward
 from gramdyn.systems.gram import to_gram
 from gramdyn.systems.losses import AbstractLoss
 from gramdyn.systems.network import make_system
@@ -111,35 +113,32 @@ class FieldSystem(AbstractSystem):
         )
 
     def _forward(self, fields: SteppedFields) -> tuple[Array, ...]:
-        found, parts = [], Parts()
-        for i, layer in enumerate(fields.network.layers[:-1]):
+        """Velocity of the preactivations, cut."""
+        found: list[Array] = []
+        parts = Parts()
+        for i in range(fields.network.depth):
             if i > 0:
-                mask = fields.masks[i - 1]
-                parts = self._carry(parts, i, layer, mask, up=True)
-            if layer.trainable:
-                trace = fields.traces[i]
-                own = -fields.loss_scale * layer.learn_pre(trace.inputs, trace, fields.drives[i])
-                parts[0, 0] = parts.get((0, 0), jnp.zeros_like(own)) + own
-            found.append(sum(parts.values(), jnp.zeros_like(fields.traces[i].pre)))
+                parts = self._carry(parts, fields, i, fields.masks[i - 1], up=True)
+            _add(parts, (0, 0), own_forward(fields, i))
+            found.append(functools.reduce(jnp.add, parts.values()))
         return tuple(found)
 
     def _backward(self, fields: SteppedFields) -> tuple[Array, ...]:
-        found, parts = [], Parts()
-        layers = fields.network.layers
-        for i in range(len(layers) - 1, 0, -1):
-            if i < len(layers) - 1:
-                mask = fields.masks[i][:, None, :]
-                parts = self._carry(parts, i, layers[i], mask, up=False)
-            if layers[i].trainable:
-                trace, sens = fields.traces[i], fields.sens[i]
-                own = -fields.loss_scale * layers[i].learn_conj(sens, trace, fields.drives[i])
-                parts[0, 0] = parts.get((0, 0), jnp.zeros_like(own)) + own
-            found.append(sum(parts.values(), jnp.zeros_like(fields.conj[i - 1])))
+        """Velocity of the conjugate fields, cut."""
+        found: list[Array] = []
+        parts = Parts()
+        for i in range(fields.network.depth - 1, -1, -1):
+            if found:
+                parts = self._carry(parts, fields, i + 1, fields.masks[i + 1][:, None, :], up=False)
+            _add(parts, (0, 0), own_backward(fields, i))
+            found.append(functools.reduce(jnp.add, parts.values()))
         return tuple(reversed(found))
 
-    def _carry(self, parts: Parts, i: int, layer: AbstractLayer, mask: Array, *, up: bool) -> Parts:
-        """Parts of a velocity one layer on, by layers crossed and powers of weight movement."""
-        now = layer.matrix()
+    def _carry(
+        self, parts: Parts, fields: SteppedFields, i: int, mask: Array, *, up: bool
+    ) -> Parts:
+        """Parts of a velocity through layer i, by layers crossed and powers of weight movement."""
+        now = fields.network.layers[i].matrix()
         steps: tuple[tuple[int, Array], ...] = ((0, now),)
         if self.closure.expansion is not None:
             then = self.start.layers[i].matrix()
@@ -150,8 +149,7 @@ class FieldSystem(AbstractSystem):
             for power, matrix in steps:
                 place = (crossed + cuts, moved + power)
                 if self.closure.keeps(*place):
-                    new = (mask * part) @ (matrix.T if up else matrix)
-                    found[place] = found[place] + new if place in found else new
+                    _add(found, place, (mask * part) @ (matrix.T if up else matrix))
         return found
 
     def descend(self, state: FieldState, step: Scalar, fields: SteppedFields) -> FieldState:
@@ -168,6 +166,10 @@ class FieldSystem(AbstractSystem):
     def stiffness(self, fields: SteppedFields) -> Float[Array, ""]:
         """S times the largest eigenvalue of the tangent kernel."""
         return fields.stiffness()
+
+
+def _add(parts: Parts, place: tuple[int, int], part: Array) -> None:
+    parts[place] = parts[place] + part if place in parts else part
 
 
 def _upper(network: Network) -> Network:
