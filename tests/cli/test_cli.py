@@ -21,7 +21,7 @@ def test_help_answers_in_a_second_without_jax():
         done = gramdyn("--help")
         times.append(time.perf_counter() - begun)
         assert done.returncode == 0
-    for command in ("run", "plan", "report", "list", "doctor"):
+    for command in ("run", "plan", "report", "list", "verify", "paper", "doctor"):
         assert command in done.stdout
     # The best of three: the machine may be busy with something else.
     assert min(times) < 1.0
@@ -69,6 +69,19 @@ def test_plan_computes_nothing(tmp_path):
         (["run", "none.yaml"], "cannot be read"),
         (["report", "."], "manifest"),
         (["list", "."], "manifest"),
+        (["paper", "lazy-limt"], "did you mean `lazy-limit`"),
+        (["paper", "lazy-limit", "--set", "network.widht=3"], "did you mean `width`"),
+        (
+            ["run", TINY, "--set", "record.of=[{name: closure_error, closures: [froze]}]"],
+            "did you mean `frozen`",
+        ),
+        (
+            [
+                *["plan", TINY, "--set", "scheme.momentum=0.9"],
+                *["--set", "record.of=[{name: closure_error, closures: [exact]}]"],
+            ],
+            "without momentum and decay",
+        ),
     ],
 )
 def test_bad_input_is_one_line_and_status_two(words, told, tmp_path):
@@ -78,6 +91,29 @@ def test_bad_input_is_one_line_and_status_two(words, told, tmp_path):
     assert len(done.stderr.strip().splitlines()) == 1
     assert "Traceback" not in done.stderr
     assert list(tmp_path.iterdir()) == []
+
+
+def test_paper_lists_claims_with_their_sources():
+    done = gramdyn("paper", "--list")
+    assert done.returncode == 0, done.stderr
+    lines = done.stdout.splitlines()
+    assert len(lines) == 6
+    assert all("arXiv" in line for line in lines)
+
+
+def test_paper_prints_predicted_beside_measured_and_its_status_says_whether_it_holds(tmp_path):
+    few = ["--set", "sweep.seed={count: 2}", "--set", "sweep.task.seed={count: 1}"]
+    short = ["--set", "scheme.n_steps=40", "--set", "record.every=20"]
+    shallow = ["--set", "sweep.network.depth=[1]"]
+    words = ["paper", "exact-fields", *few, *short, *shallow]
+    done = gramdyn(*words, "-o", str(tmp_path / "right"))
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "1 of 1 hold" in done.stdout
+    assert (tmp_path / "right" / "exact-fields.png").exists()
+    # Single precision does not reproduce to double precision's rounding.
+    done = gramdyn(*words, "--set", "precision=float32", "-o", str(tmp_path / "wrong"))
+    assert done.returncode == 1, done.stdout + done.stderr
+    assert "FAILS" in done.stdout
 
 
 def test_doctor_finds_this_toolchain_sound():
