@@ -84,15 +84,26 @@ class Cell:
         """A small array, for the runs that came through."""
         return self.node.whole(name)[self.ok]
 
+    def along(self, axis: str) -> list[Any]:
+        """What stands along an axis of the records: its labels, or 1, 2, ... where it has none."""
+        if axis in self.node.data.coords:
+            return [str(label) for label in self.node.whole(axis)]
+        return list(range(1, self.node.data.sizes[axis] + 1))
+
     def ends(self, name: str) -> Num[np.ndarray, "2 *rest"]:
         """A large array of the first run that came through, at both ends of its saved steps."""
         one = self.node.data[name].isel(run=int(self.ok[0]), step=[0, -1])
         return np.moveaxis(one.values, -1, 0)
 
     @property
+    def seeds(self) -> Int[np.ndarray, " ok"]:
+        """Seeds of the runs that came through."""
+        return self.node.whole("seed")[self.ok]
+
+    @property
     def first_seed(self) -> int:
         """Seed of the first run that came through."""
-        return int(self.node.whole("seed")[self.ok[0]])
+        return int(self.seeds[0])
 
 
 def is_replicate(name: str) -> bool:

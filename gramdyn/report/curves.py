@@ -57,10 +57,36 @@ def curves_of(cells: Sequence[Cell], name: str, pick: Pick | None = None) -> lis
 
 
 def _curve(cell: Cell, name: str, pick: Pick | None) -> Curve:
-    kept = thin_steps(cell.steps)
     values = cell.read(name)
-    values = pick(values) if pick else values
-    return Curve(cell.place, cell.steps[kept], band_over_seeds(values[:, kept]), len(values))
+    return _curve_of(cell, cell.place, pick(values) if pick else values)
+
+
+def _curve_of(cell: Cell, place: dict[str, Any], values: Num[np.ndarray, "runs times"]) -> Curve:
+    kept = thin_steps(cell.steps)
+    return Curve(place, cell.steps[kept], band_over_seeds(values[:, kept]), len(values))
+
+
+def curves_along(cells: Sequence[Cell], name: str, axis: str, **more: Any) -> list[Curve]:
+    """A curve for each cell that has the record and each entry along an axis of it.
+
+    Args:
+        cells: The cells.
+        name: Name of the record, axes (run, axis, step).
+        axis: The axis; its label, or 1, 2, ..., is in the place of the curve.
+        more: What else goes into the place of each curve.
+    """
+    return [
+        _curve_of(cell, {**cell.place, **more, axis: label}, cell.read(name)[:, i])
+        for cell in cells
+        if cell.has(name)
+        for i, label in enumerate(cell.along(axis))
+    ]
+
+
+def after_start(curves: Sequence[Curve]) -> list[Curve]:
+    """The curves without step 0; those that have nothing else are left out."""
+    later = [curve.after_start() for curve in curves]
+    return [curve for curve in later if len(curve.steps)]
 
 
 def rows_of(curves: Sequence[Curve]) -> list[dict[str, Any]]:

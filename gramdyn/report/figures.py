@@ -25,13 +25,14 @@ from gramdyn.report.axes import (
     set_log_axis,
 )
 from gramdyn.report.cells import Cell, cells_of, manifest_of
-from gramdyn.report.curves import Curve, curves_of, last_values
+from gramdyn.report.curves import Curve, curves_of
 from gramdyn.report.heat import Block, scale_of
-from gramdyn.report.lines import Styles
+from gramdyn.report.ladders import MINUS, Ladder, ladders_of, signed
 from gramdyn.report.matrices import kernel_block
-from gramdyn.report.movement import MINUS, Ladder, ladders_of, signed
+from gramdyn.report.movement import MOVEMENT
 from gramdyn.report.roles import axis_title, extreme_cells, place_title, value_title, varying
 from gramdyn.report.statistics import StepAxis
+from gramdyn.report.styles import Styles
 from gramdyn.report.theme import ordered_colours
 from gramdyn.sweep.results import open as open_results
 
@@ -86,7 +87,7 @@ def draw_overview(cells: Sequence[Cell], manifest: dict[str, Any]) -> Figure | N
         panels.append((1.0, _draw_loss))
     if extreme_cells(cells, "layer_kernels"):
         panels.append((1.5, _draw_kernels))
-    if ladders_of(cells):
+    if ladders_of(cells, MOVEMENT):
         panels.append((1.0, _draw_movement))
     if not panels:
         return None
@@ -204,7 +205,7 @@ def _show(axes: Axes, block: Block, end: int, layer: int) -> Any:
 
 
 def _draw_movement(part: Any, cells: Sequence[Cell], manifest: dict[str, Any]) -> None:
-    ladders = ladders_of(cells)
+    ladders = ladders_of(cells, MOVEMENT)
     axes = new_axes(part, "Kernel movement", "width", f"|K(T) {MINUS} K(0)| / |K(0)|, last step")
     axes.set_xscale("log")
     names = [name for name in varying(cells) if name != "width"]
@@ -216,8 +217,7 @@ def _draw_movement(part: Any, cells: Sequence[Cell], manifest: dict[str, Any]) -
     shown = widths[:: -(-len(widths) // 6)]
     axes.set_xticks(shown, [f"{width:g}" for width in shown])
     axes.xaxis.set_minor_locator(NullLocator())
-    values = [last_values(c, "kernel_movement") for ladder in ladders for c in ladder.cells]
-    set_log_axis(axes, np.concatenate(values))
+    set_log_axis(axes, np.concatenate([one for ladder in ladders for one in ladder.values]))
     low, high = axes.get_ylim()
     # Room for the key below the points.
     axes.set_ylim(low / (high / low) ** (0.09 * min(len(ladders), 5)), high)
@@ -233,10 +233,10 @@ def _movement_colours(count: int) -> list[str]:
 def _plot_ladder(axes: Axes, ladder: Ladder, colour: str, marker: str, names: list[str]) -> None:
     told = place_title(ladder.place, names)
     slope = f"slope {signed(ladder.law.slope)}"
-    for cell in ladder.cells:
-        y = last_values(cell, "kernel_movement")
-        x = np.full(len(y), float(cell.place["width"]))
-        axes.plot(x, y, marker, color=colour, markersize=3.2, alpha=0.35, mew=0)
+    for width, y in zip(ladder.widths, ladder.values, strict=True):
+        axes.plot(
+            np.full(len(y), width), y, marker, color=colour, markersize=3.2, alpha=0.35, mew=0
+        )
     ends = ladder.widths[[0, -1]]
     axes.plot(ends, ladder.law(ends), color=colour, linewidth=1.6)
     axes.plot(

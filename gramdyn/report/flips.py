@@ -10,10 +10,11 @@ from jaxtyping import Float, Int, Num
 from plotly.subplots import make_subplots
 
 from gramdyn.report.cells import Cell
-from gramdyn.report.lines import Styles, set_step_axis
+from gramdyn.report.lines import set_step_axis
 from gramdyn.report.picture import Picture
 from gramdyn.report.roles import place_title
 from gramdyn.report.statistics import StepAxis, thin_steps
+from gramdyn.report.styles import Styles
 from gramdyn.report.theme import SEQUENTIAL
 
 # Pixels: height of a line of the raster, gap between panels.

@@ -15,8 +15,10 @@ from plotly.offline import get_plotlyjs
 from gramdyn._errors import InputError
 from gramdyn.report.alignment import draw_alignment
 from gramdyn.report.cells import Cell, cells_of, count_runs, manifest_of
+from gramdyn.report.closures import draw_closure_error
+from gramdyn.report.currents import draw_currents, draw_decay_share
+from gramdyn.report.deviation import draw_deviation
 from gramdyn.report.flips import draw_flips
-from gramdyn.report.lines import Styles
 from gramdyn.report.losses import draw_loss
 from gramdyn.report.matrices import draw_coactivation, draw_layer_kernels
 from gramdyn.report.movement import draw_movement, draw_movement_by_width
@@ -24,6 +26,7 @@ from gramdyn.report.phase import draw_phase
 from gramdyn.report.picture import Picture
 from gramdyn.report.roles import axis_title, value_title
 from gramdyn.report.spectra import draw_spectrum, draw_top_eigenvalue
+from gramdyn.report.styles import Styles
 from gramdyn.report.table import summary_rows
 from gramdyn.report.theme import templates
 from gramdyn.sweep.results import open as open_results
@@ -69,13 +72,17 @@ def draw_pictures(tree: xr.DataTree) -> list[Picture]:
         draw_loss(cells, styles),
         draw_phase(cells),
         draw_layer_kernels(cells, manifest),
-        draw_movement_by_width(cells, styles),
+        draw_deviation(cells),
+        draw_movement_by_width(cells),
         draw_movement(cells, styles),
         draw_top_eigenvalue(cells, styles),
         draw_spectrum(cells, styles),
         draw_alignment(cells, styles),
         draw_coactivation(cells, manifest),
         draw_flips(cells, styles),
+        draw_currents(cells),
+        draw_decay_share(cells),
+        draw_closure_error(cells),
     ]
     return [picture for picture in drawn if picture is not None]
 

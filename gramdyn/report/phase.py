@@ -10,6 +10,7 @@ from plotly.subplots import make_subplots
 
 from gramdyn.report.cells import Cell
 from gramdyn.report.curves import last_values
+from gramdyn.report.grid import Grid
 from gramdyn.report.picture import Picture
 from gramdyn.report.roles import (
     axis_title,
@@ -21,7 +22,6 @@ from gramdyn.report.roles import (
 )
 from gramdyn.report.theme import FAILED
 
-_COLUMNS = 3
 _COLOURS = [
     [0.0, "#12386b"],
     [0.25, "#3b72b8"],
@@ -87,7 +87,7 @@ def _draw(cells: Sequence[Cell], plane: _Plane) -> go.Figure:
     figure = _panels(titles, len(down))
     for i in range(len(plane.panels)):
         members = [cell for cell in cells if plane.panel(cell.place) == i]
-        at = {"row": i // _COLUMNS + 1, "col": i % _COLUMNS + 1}
+        at = Grid.wrapped(len(plane.panels)).at(i)
         figure.add_trace(_heat(members, plane, across, down), **at)
         for trace in _marks(members, plane, across, down):
             figure.add_trace(trace, **at)
@@ -99,16 +99,16 @@ def _draw(cells: Sequence[Cell], plane: _Plane) -> go.Figure:
 
 
 def _panels(titles: list[str], lines: int) -> go.Figure:
-    columns = min(len(titles), _COLUMNS)
-    rows = -(-len(titles) // columns)
+    grid = Grid.wrapped(len(titles))
     height = min(520, max(190, 44 * lines))
-    pixels = rows * (height + 70) + 20
+    pixels = grid.rows * (height + 70) + 20
     figure = make_subplots(
-        rows,
-        columns,
+        grid.rows,
+        grid.columns,
+        specs=grid.specs(),
         subplot_titles=titles,
         horizontal_spacing=0.09,
-        vertical_spacing=70 / pixels if rows > 1 else 0,
+        vertical_spacing=70 / pixels if grid.rows > 1 else 0,
     )
     margin = {"l": 80, "r": 130, "t": 36, "b": 54}
     figure.update_layout(template=None, height=pixels, margin=margin, showlegend=False)

@@ -3,11 +3,25 @@
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Protocol, TypeVar, runtime_checkable
 
 from gramdyn.report.cells import Cell
 
 _RELATIVE = re.compile(r"relative: ([-+.\deE]+)")
+# Axes whose name is not what a reader calls them.
+_WORDS = {"hidden": "hidden layer"}
+
+
+@runtime_checkable
+class Placed(Protocol):
+    """What stands at a place of the sweep: a cell, or a curve."""
+
+    @property
+    def place(self) -> dict[str, Any]:
+        """Value of each axis."""
+
+
+AnyPlaced = TypeVar("AnyPlaced", bound=Placed)
 
 
 @dataclass(frozen=True)
@@ -18,11 +32,13 @@ class Roles:
         colour: Axis shown by colour.
         facet: Axis with a panel a value.
         dash: Axes left over, shown by the dashes of a line.
+        row: Axis with a row of panels a value; the facets are then the columns.
     """
 
     colour: str | None
     facet: str | None
-    dash: tuple[str, ...]
+    dash: tuple[str, ...] = ()
+    row: str | None = None
 
 
 def as_number(value: Any) -> float | None:
@@ -35,7 +51,7 @@ def as_number(value: Any) -> float | None:
     return float(found[1]) if found else None
 
 
-def axis_values(cells: Sequence[Cell], name: str) -> list[Any]:
+def axis_values(cells: Sequence[Placed], name: str) -> list[Any]:
     """Distinct values of an axis: ascending if they are numbers, else as they first come."""
     values = list(dict.fromkeys(cell.place[name] for cell in cells if name in cell.place))
     numbers = [as_number(value) for value in values]
@@ -44,28 +60,33 @@ def axis_values(cells: Sequence[Cell], name: str) -> list[Any]:
     return [value for _, value in sorted(zip(numbers, values, strict=True))]
 
 
-def varying(cells: Sequence[Cell]) -> list[str]:
+def varying(cells: Sequence[Placed]) -> list[str]:
     """Axes with at least two values."""
     names = dict.fromkeys(name for cell in cells for name in cell.place)
     return [name for name in names if len(axis_values(cells, name)) > 1]
 
 
-def is_numeric(cells: Sequence[Cell], name: str) -> bool:
+def is_numeric(cells: Sequence[Placed], name: str) -> bool:
     """Whether every value of an axis is a number."""
     return all(as_number(value) is not None for value in axis_values(cells, name))
 
 
-def choose_roles(cells: Sequence[Cell]) -> Roles:
+def choose_roles(cells: Sequence[Placed], colour: str | None = None) -> Roles:
     """Roles of the axes that vary.
 
     Colour is the numeric axis with the most values, the width first among equals; depth gets the
     panels if it varies and is not needed for the colour.
+
+    Args:
+        cells: The cells, or curves.
+        colour: The axis shown by colour, where that is not to be chosen.
     """
     names = varying(cells)
     size = {name: len(axis_values(cells, name)) for name in names}
     others = [name for name in names if name != "depth"] or names
     numeric = [name for name in others if is_numeric(cells, name)] or others
-    colour = max(numeric, key=lambda name: (size[name], name == "width"), default=None)
+    most = max(numeric, key=lambda name: (size[name], name == "width"), default=None)
+    colour = most if colour is None else colour
     rest = [name for name in names if name != colour]
     facet = max(rest, key=lambda name: (name == "depth", size[name]), default=None)
     return Roles(colour, facet, tuple(name for name in rest if name != facet))
@@ -73,7 +94,8 @@ def choose_roles(cells: Sequence[Cell]) -> Roles:
 
 def axis_title(name: str) -> str:
     """An axis in words: its last part, spaces for underscores."""
-    return name.rsplit(".", 1)[-1].replace("_", " ")
+    last = name.rsplit(".", 1)[-1]
+    return _WORDS.get(last, last.replace("_", " "))
 
 
 def value_title(value: Any) -> str:
@@ -110,5 +132,56 @@ def extreme_cells(cells: Sequence[Cell], record: str) -> list[Cell]:
     return there if len(there) < 2 else [there[0], there[-1]]
 
 
-def _at(cells: list[Cell], name: str, value: Any) -> list[Cell]:
+def last_cells(cells: Sequence[Cell], facet: str | None, limit: int) -> list[Cell]:
+    """One cell a value of `facet`: there the last of every other axis, such as the widest.
+
+    Args:
+        cells: The cells, at least one.
+        facet: The axis; without it one cell in all.
+        limit: Values at most; of more, some from the first to the last.
+    """
+    groups = [list(cells)]
+    if facet is not None:
+        groups = [_at(cells, facet, value) for value in spread(axis_values(cells, facet), limit)]
+    return [_last(group) for group in groups]
+
+
+def widest_cells(cells: Sequence[Cell], record: str) -> list[Cell]:
+    """The widest of the cells that have a record, at each place of the other axes."""
+    widest: dict[tuple[Any, ...], Cell] = {}
+    for cell in cells:
+        rest = tuple(item for item in cell.place.items() if item[0] != "width")
+        if cell.has(record) and cell.place.get("width", 0) >= _width(widest.get(rest)):
+            widest[rest] = cell
+    return list(widest.values())
+
+
+def _width(cell: Cell | None) -> Any:
+    return cell.place.get("width", 0) if cell else 0
+
+
+def spread(values: list[Any], limit: int) -> list[Any]:
+    """At most that many of a list, evenly spread, the first and the last among them."""
+    if len(values) <= limit:
+        return values
+    return [values[round(i * (len(values) - 1) / (limit - 1))] for i in range(limit)]
+
+
+def _last(cells: Sequence[Cell]) -> Cell:
+    for name in varying(cells):
+        cells = _at(cells, name, axis_values(cells, name)[-1])
+    return cells[0]
+
+
+def at_ends(placed: Sequence[AnyPlaced], names: Sequence[str]) -> list[AnyPlaced]:
+    """What stands at the first or the last value of each of these axes."""
+    ends = {name: axis_values(placed, name) for name in names}
+    return [
+        one
+        for one in placed
+        if all(one.place.get(name) in (ends[name][0], ends[name][-1]) for name in names)
+    ]
+
+
+def _at(cells: Sequence[Cell], name: str, value: Any) -> list[Cell]:
     return [cell for cell in cells if cell.place.get(name) == value]

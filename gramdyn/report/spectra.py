@@ -8,10 +8,18 @@ import plotly.graph_objects as go
 from jaxtyping import Num
 
 from gramdyn.report.cells import Cell
-from gramdyn.report.curves import curves_of, rows_of
-from gramdyn.report.lines import LineLook, Styles, cell_of_panel, draw_curves, panels, set_log_axis
+from gramdyn.report.curves import curves_of
+from gramdyn.report.lines import (
+    BAND_TEXT,
+    LineLook,
+    curve_picture,
+    panels,
+    set_log_axis,
+    set_panel_titles,
+)
 from gramdyn.report.picture import Picture
 from gramdyn.report.statistics import log_ticks
+from gramdyn.report.styles import Styles
 
 _RECORDS = ("top_eigenvalues", "spectrum")
 
@@ -31,16 +39,16 @@ def draw_top_eigenvalue(cells: Sequence[Cell], styles: Styles) -> Picture | None
     record = top_record(cells)
     if record is None:
         return None
-    curves = curves_of(cells, record, first_rank)
-    return Picture(
+    return curve_picture(
+        curves_of(cells, record, first_rank),
+        styles,
+        LineLook("largest eigenvalue"),
         name="top_eigenvalue",
         title="Largest eigenvalue of the tangent kernel",
-        text="Line: median over seeds. Band: 10 to 90 % of them. A flat line is a kernel that "
-        "stays as it began; a rising one is a kernel that grows along a direction it learns.",
+        text=f"{BAND_TEXT} A flat line is a kernel that stays as it began; a rising one is a "
+        "kernel that grows along a direction it learns.",
         law="A gradient step of size η is stable while "
         "<i>s</i> η λ<sub>max</sub>(<i>K</i>) &lt; 2.",
-        figure=draw_curves(curves, styles, LineLook("largest eigenvalue")),
-        rows=rows_of(curves),
     )
 
 
@@ -55,7 +63,7 @@ def draw_spectrum(cells: Sequence[Cell], styles: Styles) -> Picture | None:
         _add_spectrum(figure, cell, styles, seen)
     set_log_axis(figure, decades=7)
     _set_rank_axis(figure, len({row["rank"] for row in rows}))
-    figure.update_yaxes(title_text="eigenvalue", col=1)
+    set_panel_titles(figure, styles, ["eigenvalue"])
     return Picture(
         name="spectrum",
         title="Spectrum of the tangent kernel",
@@ -75,7 +83,7 @@ def _spectrum_rows(cell: Cell) -> list[dict[str, Any]]:
 
 
 def _add_spectrum(figure: go.Figure, cell: Cell, styles: Styles, seen: set[str]) -> None:
-    at, label = cell_of_panel(styles.facet(cell.place)), styles.label(cell.place)
+    at, label = styles.at(cell.place), styles.label(cell.place)
     rows = _spectrum_rows(cell)
     for key, dash in (("end", "solid"), ("start", "dot")):
         trace = go.Scatter(

@@ -18,9 +18,19 @@ class Band(NamedTuple):
 
 
 def band_over_seeds(values: Num[np.ndarray, "runs *times"]) -> Band:
-    """Median and 10-90 % quantiles over runs, shape (runs, times) -> (times,) each."""
-    low, mid, high = np.quantile(np.asarray(values, np.float64), [0.1, 0.5, 0.9], axis=0)
-    return Band(low, mid, high)
+    """Median and 10-90 % quantiles over runs, shape (runs, times) -> (times,) each.
+
+    Infinite entries are allowed: a quantile that would lie between a number and infinity, or above
+    all numbers, is infinite.
+    """
+    values, shares = np.asarray(values, np.float64), [0.1, 0.5, 0.9]
+    endless = np.isposinf(values)
+    if not endless.any():
+        return Band(*np.quantile(values, shares, axis=0))
+    # The largest number in place of infinity keeps the order, and no difference is infinite.
+    finite = np.where(endless, np.max(values, where=~endless, initial=0.0), values)
+    above = np.quantile(values, shares, axis=0, method="higher")
+    return Band(*np.where(np.isposinf(above), np.inf, np.quantile(finite, shares, axis=0)))
 
 
 def thin_steps(

@@ -74,6 +74,8 @@ def _template(ink: str, grid: str, line: str, card: str) -> dict[str, Any]:
     bar = {"outlinewidth": 0, "ticks": "outside", "ticklen": 3, "tickcolor": line}
     layout = {
         "font": {"family": FONT, "size": 13, "color": ink},
+        # What has no colour of its own is drawn in that of the writing.
+        "colorway": [ink],
         "paper_bgcolor": "rgba(0,0,0,0)",
         "plot_bgcolor": "rgba(0,0,0,0)",
         "xaxis": axis,

@@ -49,6 +49,21 @@ def diverged(tmp_path_factory):
     )
 
 
+@pytest.fixture(scope="session")
+def hierarchy(tmp_path_factory):
+    """Two widths of two hidden layers, two seeds, limits, closures and currents."""
+    closures = "{name: closure_error, closures: [dropped, {order: 1}]}"
+    return run(
+        tmp_path_factory.mktemp("hierarchy"),
+        f"record.of=[loss, infinite_width, transport, flip_current, decay_share, {closures}]",
+        "network.depth=2",
+        "sweep.network.width=[4, 8]",
+        "sweep.seed={count: 2}",
+        "scheme.n_steps=10",
+        "coordinates=weights",
+    )
+
+
 @pytest.fixture
 def tree(finished):
     return open(finished)
@@ -64,6 +79,7 @@ class Made:
     steps: tuple[int, ...] = (0, 1, 10, 100)
     slope: float = -0.5
     more: tuple[str, ...] = ()
+    closures: tuple[str, ...] = ("flips_omitted", "frozen", "order-1")
 
     def tree(self) -> xr.DataTree:
         nodes = {f"w{w}_d{d}": self.node(w, d) for d in self.depths for w in self.widths}
@@ -78,21 +94,44 @@ class Made:
         loss = share * 10.0 ** -(gone * depth) / width
         movement = np.where(steps > 0, depth * share * float(width) ** self.slope, 0.0)
         data = {"loss": (("run", "step"), loss), "kernel_movement": (("run", "step"), movement)}
-        data |= {name: self.extra(name) for name in self.more}
+        data |= {name: self.extra(name, width, depth) for name in self.more}
         along = {"seed": np.arange(runs), "width": np.full(runs, width)}
         along |= {"depth": np.full(runs, depth), "status": np.zeros(runs, int)}
         along |= {"step_size": np.full(runs, 0.1), "task_index": np.zeros(runs, int)}
         coords = {name: ("run", values) for name, values in along.items()}
         coords["targets"] = (("task", "sample", "output"), np.zeros((1, 6, 1)))
+        if "closure_error" in self.more:
+            coords["closure"] = ("closure", np.asarray(self.closures))
         return xr.Dataset(data, coords={**coords, "step": steps})
 
-    def extra(self, name: str) -> tuple[tuple[str, ...], np.ndarray]:
+    def extra(self, name: str, width: int, depth: int) -> tuple[tuple[str, ...], np.ndarray]:
         times = len(self.steps)
+        share = (1 + np.arange(self.seeds)[:, None]) / self.seeds
+        gone = np.arange(times)[None]
+        layer = np.arange(depth)[None, :, None]
+        cut = 10.0 ** np.arange(len(self.closures))[None, :, None]
+        by_layer = ("run", "hidden", "step")
+        # Largest at a time between the first and the last.
+        arch = np.where(gone == times // 2, 2.0, np.minimum(gone, 1.0))
+        # The first layer feels none below; the last two none above; the last no flip of its own.
+        shares = 0.1 * (1 + layer) * share[:, :, None] * np.ones(times)
         ranks = 10.0 ** -np.arange(4)[None, :, None] * np.ones((self.seeds, 1, times))
         flips = np.ones((self.seeds, 1, 1), int) * np.arange(times)
         known = {
             "spectrum": (("run", "rank", "step"), ranks),
-            "flips": (("run", "hidden", "step"), flips),
+            "flips": (by_layer, flips),
+            "limit_loss": (("run", "step"), share * depth * np.exp(-gone / width)),
+            "linear_loss": (("run", "step"), 7 * share * depth * np.exp(-gone / width)),
+            "limit_distance": (("run", "step"), share * width**-0.5 * (1 + gone)),
+            "limit_error": (("run", "step"), depth * share * width**self.slope * arch),
+            "closure_error": (
+                ("run", "closure", "step"),
+                depth * 1e-4 * cut * share[:, :, None] * gone[:, None],
+            ),
+            "transport_share": (by_layer, shares * (layer > 0)),
+            "pullback_share": (by_layer, shares * (layer < depth - 2)),
+            "flip_current": (by_layer, shares * (layer < depth - 1) * np.minimum(gone, 1)),
+            "decay_share": (("run", "layer", "step"), shares / shares.sum(axis=1, keepdims=True)),
         }
         return known[name]
 

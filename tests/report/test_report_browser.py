@@ -32,7 +32,7 @@ def open_page(path, profile) -> tuple[str, str]:
     return done.stdout, done.stderr
 
 
-@pytest.mark.parametrize("fixture", ["finished", "diverged"])
+@pytest.mark.parametrize("fixture", ["finished", "diverged", "hierarchy"])
 def test_every_figure_is_drawn_without_a_network(fixture, request, tmp_path):
     path = write_report(request.getfixturevalue(fixture), tmp_path / "report.html")
     names = re.findall(r'<div class="plot" id="plot-([a-z_]+)"', path.read_text())

@@ -8,12 +8,13 @@ from gramdyn.report.classes import MAX_SAMPLES, classes_of, sort_by
 from gramdyn.report.curves import curves_of
 from gramdyn.report.flips import draw_flips, raster_of
 from gramdyn.report.heat import scale_of
-from gramdyn.report.lines import Styles
+from gramdyn.report.ladders import ladders_of
 from gramdyn.report.losses import draw_loss
 from gramdyn.report.matrices import draw_coactivation, draw_layer_kernels, over_outputs
-from gramdyn.report.movement import draw_movement_by_width, ladders_of
+from gramdyn.report.movement import MOVEMENT, draw_movement_by_width
 from gramdyn.report.page import draw_pictures
 from gramdyn.report.phase import draw_phase
+from gramdyn.report.styles import Styles
 from gramdyn.report.theme import ordered_colours
 from gramdyn.sweep import open
 
@@ -135,17 +136,17 @@ def test_scale_is_symmetric_only_where_needed(shift, low):
 
 def test_movement_by_width_fits_the_means(made):
     tree = made(slope=-0.71).tree()
-    ladders = ladders_of(cells_of(tree))
+    ladders = ladders_of(cells_of(tree), MOVEMENT)
     assert [ladder.place for ladder in ladders] == [{"depth": 1}, {"depth": 2}]
     assert all(abs(ladder.law.slope + 0.71) < 1e-12 for ladder in ladders)
-    picture = draw_movement_by_width(cells_of(tree), Styles(cells_of(tree)))
+    picture = draw_movement_by_width(cells_of(tree))
     names = [trace.name for trace in picture.figure.data if trace.mode == "lines"]
     assert names == [f"depth {d}: slope \N{MINUS SIGN}0.71" for d in (1, 2)]
     assert len(picture.rows) == 2 * 3 * 5
 
 
 def test_movement_by_width_is_the_mean_over_seeds(tree):
-    first = ladders_of(cells_of(tree))[0]
+    first = ladders_of(cells_of(tree), MOVEMENT)[0]
     for width, mean in zip((4, 8), first.means, strict=True):
         raw = tree[f"width-{width}_depth-1"]["kernel_movement"].values[:, -1]
         assert mean == pytest.approx(np.mean(raw, dtype=np.float64), rel=1e-14)
@@ -153,7 +154,7 @@ def test_movement_by_width_is_the_mean_over_seeds(tree):
 
 def test_movement_by_width_needs_two_widths(made):
     cells = cells_of(made(widths=(8,)).tree())
-    assert draw_movement_by_width(cells, Styles(cells)) is None
+    assert draw_movement_by_width(cells) is None
 
 
 def test_flips_are_summed_over_joined_intervals(made):
