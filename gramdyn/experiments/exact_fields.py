@@ -6,13 +6,10 @@ import numpy as np
 import xarray as xr
 from matplotlib.figure import Figure
 
-from gramdyn.experiments.numbers import by_axis, steps_of, told
+from gramdyn.experiments.numbers import by_axis, is_rounding, steps_of, told
 from gramdyn.experiments.pictures import LEGEND, colours_of, plot_band
 from gramdyn.experiments.registry import Row, claim
 from gramdyn.report.axes import new_axes, new_figure, set_log_axis
-
-# Rounding, amplified by deep networks on some seeds.
-LIMIT = 1e-9
 
 
 def draw(trees: Sequence[xr.DataTree]) -> Figure:
@@ -47,5 +44,5 @@ def compare(trees: Sequence[xr.DataTree]) -> list[Row]:
         seen = np.median(flips[depth].sum(axis=(1, 2)))
         measured = f"median {told(np.median(gap))}, largest {told(gap.max())} of {len(gap)} runs"
         what = f"depth {depth}: max |r difference|, {told(seen)} flips"
-        rows.append(Row(what, "0", measured, bool(gap.max() < LIMIT)))
+        rows.append(Row(what, "0", measured, is_rounding(gap, tree)))
     return rows

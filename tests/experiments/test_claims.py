@@ -143,6 +143,13 @@ def test_its_figure_shows_something(name):
     figure.canvas.draw()  # nothing warns: warnings are errors here
 
 
+def test_float32_is_judged_by_the_median():
+    for precision, gap, holds in (("float64", 1e-6, False), ("float32", 1e-3, True)):
+        tree = gap_tree("residual_gap", (1, 2), gap)
+        tree.attrs["precision"] = precision
+        assert all(row.holds is holds for row in CLAIMS["exact-fields"].compare([tree]))
+
+
 def test_operators_must_be_at_work_where_the_law_has_one():
     rows = CLAIMS["operators-depth"].compare([share_tree(carried=0.0)])
     assert sum(row.holds is False for row in rows) == 15  # 6 for z, 3 for q, 6 for flips
