@@ -390,9 +390,12 @@ def test_closure_errors_are_those_of_systems_run_alone(coordinates: str) -> None
     assert np.all(last[1:] > 1e-3)
 
 
-def test_closure_errors_under_a_gradient_flow() -> None:
+@pytest.mark.parametrize(
+    "scheme", [RungeKutta4(0.02), GradientDescent(0.02, momentum=0.7)], ids=["rk4", "momentum"]
+)
+def test_closure_errors_under_other_schemes(scheme) -> None:
     network = gd.init_network(jax.random.key(0), D, (8, 7), C, train_readout=True)
-    scheme, system = RungeKutta4(0.02), make_system(network, TASK)
+    system = make_system(network, TASK)
     record = Record(["residual", make_diagnostic("closure_error", closures=["frozen"])])
     run = simulate(system, scheme, 10, record)
     closed = make_field_system(network, TASK, closure="frozen")
