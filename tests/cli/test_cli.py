@@ -110,9 +110,10 @@ def test_paper_prints_predicted_beside_measured_and_its_status_says_whether_it_h
     assert done.returncode == 0, done.stdout + done.stderr
     assert "1 of 1 hold" in done.stdout
     assert (tmp_path / "right" / "exact-fields.png").exists()
-    # Two widths as good as one leave the slope to chance.
-    narrow = ["--set", "sweep.network.width=[8, 9]", "-o", str(tmp_path / "wrong")]
-    done = gramdyn("paper", "lazy-limit", *few, *short, *narrow)
+    # The mean-field parametrisation is not lazy at any width.
+    rich = ["--set", "network.parametrization=mean_field", "-o", str(tmp_path / "wrong")]
+    widths = ["--set", "sweep.network.width=[16, 64]"]
+    done = gramdyn("paper", "lazy-limit", *few, *short, *widths, *rich)
     assert done.returncode == 1, done.stdout + done.stderr
     assert "FAILS" in done.stdout
 
