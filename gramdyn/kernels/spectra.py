@@ -1,11 +1,12 @@
 """Eigenvalues of kernels: the largest few without a decomposition, or all of them."""
 
 from collections.abc import Callable
+from typing import NamedTuple
 
 import jax.numpy as jnp
 from jax import lax
 from jax.typing import DTypeLike
-from jaxtyping import Array, Bool, Float, Int, Shaped
+from jaxtyping import Array, Float, Int, Shaped
 
 from gramdyn._checks import check, check_positive_int
 
@@ -138,6 +139,53 @@ def _is_small(size: int, n_top: int) -> bool:
     return size < 2 * sum(_sizes(n_top))
 
 
+class _Lanczos(NamedTuple):
+    """What stays fixed during an iteration.
+
+    Attributes:
+        apply: The operator, divided by its scale.
+        size: Rows of the operator.
+        n_top: Eigenvalues wanted.
+        n_cycle: Products between two Rayleigh-Ritz steps.
+        n_kept: Ritz vectors kept at a restart.
+        spark: Length of what joins each new direction.
+        tolerance: Residual, beside the largest eigenvalue, that ends the iteration.
+    """
+
+    apply: Callable[[Array], Array]
+    size: int
+    n_top: int
+    n_cycle: int
+    n_kept: int
+    spark: Array
+    tolerance: float
+
+    @property
+    def n_basis(self) -> int:
+        """Vectors of the projected problem."""
+        return self.n_kept + self.n_cycle
+
+
+class _Ritz(NamedTuple):
+    """Where the iteration stands at a restart.
+
+    Attributes:
+        basis: Ritz vectors kept, the next direction, and room for a cycle, (n_basis + 1, m).
+        projected: Overlaps of the basis with the products, (n_basis, n_basis + 1).
+        vector: The next direction, (m,).
+        top: Wanted Ritz values, ascending.
+        unfinished: Whether a residual or a gain was too large.
+        cycles: Cycles so far.
+    """
+
+    basis: Array
+    projected: Array
+    vector: Array
+    top: Array
+    unfinished: Array
+    cycles: Array
+
+
 def _restarted_lanczos(
     apply: Callable[[Float[Array, " m"]], Float[Array, " m"]],
     size: int,
@@ -147,70 +195,83 @@ def _restarted_lanczos(
     scale: Float[Array, ""] | None,
 ) -> Float[Array, "{n_top}"]:
     n_cycle, n_kept = _sizes(n_top)
-    n_basis = n_kept + n_cycle
     n_iter = 8 * size if n_iter is None else check_positive_int("n_iter", n_iter)
     max_cycles = -(-n_iter // n_cycle)
-    info = jnp.finfo(dtype)
-    tolerance = _TOLERANCE_DOUBLE if info.eps < 1e-10 else _TOLERANCE_SINGLE
     start = _generic(size, 0, dtype)
     start = start * lax.rsqrt(_product(start, start))
     if scale is None:
         scale = jnp.max(jnp.abs(apply(start)))
     scale = jnp.where(scale == 0, jnp.ones_like(scale), scale)
-    spark = jnp.asarray(4 * float(info.eps) / size**0.5, dtype)
-
-    def step(i: Int[Array, ""], state: tuple[Array, ...]) -> tuple[Array, ...]:
-        # Every read of `basis` comes before its update, so that the loop updates it in place.
-        basis, projected, vector, _ = state
-        new = apply(vector) / scale
-        overlap = _product(basis, new)
-        projected = lax.dynamic_update_slice(projected, overlap[None], (i + n_kept, 0))
-        new = new - _product(overlap, basis) + _generic(size, i + 1, dtype) * spark
-        # Twice more: after a cancellation down to rounding a single pass loses digits in each step,
-        # and the eigenvalue of the identity came out as 500.
-        new = lax.fori_loop(0, 2, lambda _, x: x - _product(_product(basis, x), basis), new)
-        square = _product(new, new)
-        vector = new * lax.rsqrt(square)
-        basis = lax.dynamic_update_slice(basis, vector[None], (i + n_kept + 1, 0))
-        return basis, projected, vector, square
-
-    def cycle(state: tuple[Array, ...]) -> tuple[Array, ...]:
-        basis, projected, vector, before, _, count = state
-        zero = jnp.zeros((), dtype)
-        basis, projected, vector, square = lax.fori_loop(
-            0, n_cycle, step, (basis, projected, vector, zero)
-        )
-        # Row j holds the overlaps with rows up to j; rows not yet filled are zero and add zeros at
-        # the lower end.
-        ritz, turn = jnp.linalg.eigh(projected[:, :n_basis], symmetrize_input=False)
-        top = jnp.where(jnp.isfinite(square), ritz[-n_top:], jnp.nan)
-        residual = jnp.max(jnp.abs(turn[-1, -n_top:])) * jnp.sqrt(square)
-        # False for NaN, which ends the loop.
-        unfinished = residual > tolerance * top[-1]
-        if n_top > 1:
-            unfinished |= jnp.any(top - before > tolerance * top[-1])
-        basis = jnp.concatenate(
-            [
-                _product(turn[:, -n_kept:].T, basis[:n_basis]),
-                vector[None],
-                jnp.zeros((n_cycle, size), dtype),
-            ]
-        )
-        projected = jnp.pad(jnp.diag(ritz[-n_kept:]), ((0, n_cycle), (0, n_cycle + 1)))
-        return basis, projected, vector, top, unfinished, count + 1
-
-    def goes_on(state: tuple[Array, ...]) -> Bool[Array, ""]:
-        return state[4] & (state[5] < max_cycles)
-
-    state: tuple[Array, ...] = (
+    eps = float(jnp.finfo(dtype).eps)
+    fixed = _Lanczos(
+        lambda vector: apply(vector) / scale,
+        *(size, n_top, n_cycle, n_kept),
+        jnp.asarray(4 * eps / size**0.5, dtype),
+        _TOLERANCE_DOUBLE if eps < 1e-10 else _TOLERANCE_SINGLE,
+    )
+    state = _Ritz(
         jnp.pad(start[None], ((n_kept, n_cycle), (0, 0))),
-        jnp.zeros((n_basis, n_basis + 1), dtype),
+        jnp.zeros((fixed.n_basis, fixed.n_basis + 1), dtype),
         start,
         jnp.zeros(n_top, dtype),
         jnp.asarray(True),
         jnp.zeros((), jnp.int32),
     )
-    return lax.while_loop(goes_on, cycle, state)[3][::-1] * scale
+    end = lax.while_loop(
+        lambda now: now.unfinished & (now.cycles < max_cycles),
+        lambda now: _cycle(fixed, now),
+        state,
+    )
+    return end.top[::-1] * scale
+
+
+def _cycle(fixed: _Lanczos, state: _Ritz) -> _Ritz:
+    """As many products as a cycle has, then a Rayleigh-Ritz step and a restart from the best."""
+    n_top, n_kept, n_cycle = fixed.n_top, fixed.n_kept, fixed.n_cycle
+    dtype = state.vector.dtype
+    basis, projected, vector, square = lax.fori_loop(
+        0,
+        n_cycle,
+        lambda i, carry: _step(fixed, i, carry),
+        (state.basis, state.projected, state.vector, jnp.zeros((), dtype)),
+    )
+    # Row j holds the overlaps with rows up to j; rows not yet filled are zero and add zeros at
+    # the lower end.
+    ritz, turn = jnp.linalg.eigh(projected[:, : fixed.n_basis], symmetrize_input=False)
+    top = jnp.where(jnp.isfinite(square), ritz[-n_top:], jnp.nan)
+    residual = jnp.max(jnp.abs(turn[-1, -n_top:])) * jnp.sqrt(square)
+    # False for NaN, which ends the loop.
+    unfinished = residual > fixed.tolerance * top[-1]
+    if n_top > 1:
+        unfinished |= jnp.any(top - state.top > fixed.tolerance * top[-1])
+    kept = _product(turn[:, -n_kept:].T, basis[: fixed.n_basis])
+    room = jnp.zeros((n_cycle, fixed.size), dtype)
+    return _Ritz(
+        jnp.concatenate([kept, vector[None], room]),
+        jnp.pad(jnp.diag(ritz[-n_kept:]), ((0, n_cycle), (0, n_cycle + 1))),
+        vector,
+        top,
+        unfinished,
+        state.cycles + 1,
+    )
+
+
+def _step(fixed: _Lanczos, i: Int[Array, ""], state: tuple[Array, ...]) -> tuple[Array, ...]:
+    """One product, orthogonalised against the basis."""
+    # Every read of `basis` comes before its update, so that the loop updates it in place.
+    basis, projected, vector, _ = state
+    new = fixed.apply(vector)
+    overlap = _product(basis, new)
+    projected = lax.dynamic_update_slice(projected, overlap[None], (i + fixed.n_kept, 0))
+    spark = _generic(fixed.size, i + 1, new.dtype) * fixed.spark
+    new = new - _product(overlap, basis) + spark
+    # Twice more: after a cancellation down to rounding a single pass loses digits in each step,
+    # and the eigenvalue of the identity came out as 500.
+    new = lax.fori_loop(0, 2, lambda _, x: x - _product(_product(basis, x), basis), new)
+    square = _product(new, new)
+    vector = new * lax.rsqrt(square)
+    basis = lax.dynamic_update_slice(basis, vector[None], (i + fixed.n_kept + 1, 0))
+    return basis, projected, vector, square
 
 
 def _product(left: Shaped[Array, "..."], right: Shaped[Array, "..."]) -> Shaped[Array, "..."]:
