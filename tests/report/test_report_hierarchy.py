@@ -306,10 +306,11 @@ def test_a_picture_is_there_if_and_only_if_its_records_are(made, records, pictur
     assert set(names_of(made(more=records).tree())) == bare | {picture}
 
 
-def test_four_panels_leave_no_empty_frame(made):
-    figure = loss_of(made(depths=(1, 2, 3, 4)).tree()).figure
-    assert len(list(figure.select_xaxes())) == 4
-    assert len(list(figure.select_annotations())) == 4
+@pytest.mark.parametrize("count", [4, 5, 7])
+def test_panels_leave_no_empty_frame(made, count):
+    figure = loss_of(made(depths=tuple(range(1, count + 1))).tree()).figure
+    assert len(list(figure.select_xaxes())) == count
+    assert len(list(figure.select_annotations())) == count
 
 
 def test_records_as_a_sweep_stores_them(hierarchy):
