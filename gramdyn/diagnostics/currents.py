@@ -106,14 +106,14 @@ def kernel_velocities(fields: NetworkFields) -> Float[Array, "L n C n C"]:
 
 @register("flip_current")
 class FlipCurrent(AbstractDiagnostic):
-    """How much of the conjugate fields' movement mask flips cause, at every step.
+    """How much of the conjugate fields' movement since the saved time before mask flips caused.
 
     Each step q' - q splits into what flips cause, in the layers above, and what moves smoothly.
-    `conj_flip` and `conj_smooth` are the norms of the two, summed over the steps since the saved
-    time before; `flip_current` is conj_flip / (conj_flip + conj_smooth). All 0 at t = 0, and in
-    the last hidden layer, whose field sees no flip. A jump is of the size of q itself, whatever
-    the step, and smooth movement shrinks with it: so the share is near 1 where units chatter, and
-    compares runs of one step size.
+    Both are added up over the steps since the saved time before, so that a unit at rest on its
+    kink, which flips to and fro, counts by what is left. `conj_flip` and `conj_smooth` are the
+    norms of the two sums; `flip_current` is conj_flip / (conj_flip + conj_smooth). All 0 at t = 0;
+    conj_flip is 0 in the last hidden layer, whose field sees no flip. Saved at every step, it is
+    the share step by step, where jumps outweigh all else: they do not shrink with the step.
 
     Cost: a backward sweep of C rows at every step, and one more to carry the jumps.
     """
@@ -127,25 +127,22 @@ class FlipCurrent(AbstractDiagnostic):
         return dict.fromkeys(("flip_current", "conj_flip", "conj_smooth"), ("hidden",))
 
     def start(self, fields: NetworkFields, scheme: Any) -> Any:
-        """The fields now, and nothing moved yet."""
-        zero = jnp.zeros(len(fields.masks), fields.targets.dtype)
-        return (fields.network, fields.masks, fields.conj), zero, zero
+        """The fields now, those of the saved time, and no jump yet."""
+        now = (fields.network, fields.masks)
+        return now, fields.conj, jax.tree.map(jnp.zeros_like, fields.conj)
 
     def step(self, memory: Any, fields: NetworkFields, left: Any) -> Any:
-        """Add the movement of one step."""
-        (network, masks, conj), flip, smooth = memory
-        jumps = conjugate_jump(network, masks, fields.masks, fields.conj)
-        triples = list(zip(conj, fields.conj, jumps, strict=True))
-        flip = flip + jnp.stack([frobenius(jump) for _, _, jump in triples])
-        smooth = smooth + jnp.stack([frobenius(new - old - jump) for old, new, jump in triples])
-        return (fields.network, fields.masks, fields.conj), flip, smooth
+        """Add the jumps of one step."""
+        (network, masks), saved, jumps = memory
+        new = conjugate_jump(network, masks, fields.masks, fields.conj)
+        now = (fields.network, fields.masks)
+        return now, saved, jax.tree.map(jnp.add, jumps, new)
 
     def observe(self, memory: Any, fields: NetworkFields) -> tuple[dict[str, Array], Any]:
         """The three, and start again."""
-        before, flip, smooth = self.step(memory, fields, None)
-        found = {
-            "flip_current": _share(flip, smooth),
-            "conj_flip": flip,
-            "conj_smooth": smooth,
-        }
-        return found, (before, jnp.zeros_like(flip), jnp.zeros_like(smooth))
+        now, saved, jumps = self.step(memory, fields, None)
+        trios = zip(fields.conj, saved, jumps, strict=True)
+        flip = jnp.stack([frobenius(jump) for jump in jumps])
+        smooth = jnp.stack([frobenius(new - old - jump) for new, old, jump in trios])
+        found = {"flip_current": _share(flip, smooth), "conj_flip": flip, "conj_smooth": smooth}
+        return found, (now, fields.conj, jax.tree.map(jnp.zeros_like, jumps))

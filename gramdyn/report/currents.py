@@ -44,8 +44,7 @@ def draw_currents(cells: Sequence[Cell]) -> Picture | None:
         law="d<i>z</i><sup>l</sup>/d<i>t</i> = &sum;<sub>k&lt;l</sub> Γ<sup>lk</sup> (own "
         "learning of layer <i>k</i>) + own learning: operators Γ carry the movement of "
         "lower layers up. <i>q</i><sup>l</sup> = ∂<i>f</i>/∂<i>h</i><sup>l</sup> obeys a like law "
-        "downwards between flips, and jumps where a mask above flips; smaller steps make the "
-        "smooth part of a step smaller, but not a jump.",
+        "downwards between flips, and jumps where a mask above flips.",
     )
 
 

@@ -223,14 +223,16 @@ def test_kernel_velocity_is_the_derivative_of_autodiff_kernels(which: str) -> No
 
 @BY_RUN
 def test_flip_current_of_a_recorded_trajectory(which: str) -> None:
-    """The jumps of every step from its weights, each flip carried down by explicit products."""
+    """Jumps from the weights of every step, each flip carried down by explicit products, summed."""
     result, history = _run(which), _history(which)
     depth = len(RUNS[which][0])
-    jumps = np.zeros((N_STEPS, depth))
-    smooths, flips = np.zeros((N_STEPS, depth)), 0
+    jumps, smooths, flips = np.zeros((1, depth)), np.zeros((1, depth)), 0
+    sums = None
     for step, (params, after) in enumerate(pairwise(history)):
         w, _, masks, q, _ = _sweeps(which, params)
         _, _, masks_after, q_after, _ = _sweeps(which, after)
+        if step % EVERY == 0:
+            sums = [[np.zeros_like(one), np.zeros_like(one)] for one in q]
         for end in range(depth):
             jump = np.zeros_like(q[end])
             for start, mu in product(range(end + 1, depth), range(N)):
@@ -240,11 +242,11 @@ def test_flip_current_of_a_recorded_trajectory(which: str) -> None:
                 for k in range(start - 1, end, -1):
                     rows = (masks[k][mu][None, :] * rows) @ w[k]
                 jump[mu] += rows
-            jumps[step, end] = _norm(jump)
-            smooths[step, end] = _norm(q_after[end] - q[end] - jump)
-    zero = np.zeros((1, depth))
-    jumps = np.concatenate([zero, jumps.reshape(-1, EVERY, depth).sum(axis=1)])
-    smooths = np.concatenate([zero, smooths.reshape(-1, EVERY, depth).sum(axis=1)])
+            sums[end][0] += jump
+            sums[end][1] += q_after[end] - q[end] - jump
+        if step % EVERY == EVERY - 1:
+            jumps = np.concatenate([jumps, [[_norm(one[0]) for one in sums]]])
+            smooths = np.concatenate([smooths, [[_norm(one[1]) for one in sums]]])
     _close(result["conj_flip"], jumps)
     _close(result["conj_smooth"], smooths)
     whole = jumps + smooths
