@@ -149,7 +149,9 @@ SOME = ("frozen", "dropped")
 EVERY = (*CLOSURES, {"order": 1}, {"expansion": 2}, {"order": 0, "expansion": 0})
 
 
-@pytest.mark.parametrize(("trained", "closures"), [(False, SOME), (True, EVERY)], ids=str)
+@pytest.mark.parametrize(
+    ("trained", "closures"), [(False, SOME), (True, EVERY)], ids=["fixed", "trained"]
+)
 def test_every_closure_is_exact_with_one_hidden_layer(trained: bool, closures) -> None:
     """Nothing is carried across a layer, and no field has a flip above it."""
     network = init_network(jax.random.key(1), 6, (24,), train_readout=trained)
