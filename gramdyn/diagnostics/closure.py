@@ -8,7 +8,6 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 from gramdyn._checks import check
-from gramdyn._errors import InputError
 from gramdyn.diagnostics.base import AbstractDiagnostic, Dims
 from gramdyn.diagnostics.companion import Companion
 from gramdyn.diagnostics.registry import register
@@ -54,19 +53,8 @@ class ClosureError(AbstractDiagnostic):
     def start(self, fields: NetworkFields, scheme: Any) -> Any:
         """The closed systems at t = 0."""
         systems = [field_system(fields, closure) for _, closure in self.closures]
-        for (name, _), system in zip(self.closures, systems, strict=True):
-            if system.exact_for == "descent":
-                fits, demand = scheme.is_descent, "gradient descent without momentum and decay"
-            else:
-                fits = scheme.linear and getattr(scheme, "weight_decay", None) is None
-                demand = "a scheme linear in the gradient and without weight decay"
-            if not fits:
-                raise InputError(
-                    f"Closure `{name}` must be stepped by {demand}, "
-                    f"but the scheme is {type(scheme).__name__}."
-                )
         zero = jnp.zeros(len(systems), fields.targets.dtype)
-        companions = tuple(Companion.of(system, scheme) for system in systems)
+        companions = tuple(Companion.of(system, scheme, self.name) for system in systems)
         return companions, zero, jnp.zeros((), zero.dtype), zero, zero
 
     def step(self, memory: Any, fields: NetworkFields, left: Any) -> Any:

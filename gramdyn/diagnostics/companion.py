@@ -23,8 +23,13 @@ class Companion(eqx.Module):
     memory: Any
 
     @staticmethod
-    def of(system: AbstractSystem, scheme: Any) -> "Companion":
-        """The companion at t = 0."""
+    def of(system: AbstractSystem, scheme: Any, reader: str) -> "Companion":
+        """The companion at t = 0, for the diagnostic of that name.
+
+        Raises:
+            InputError: for a scheme that its coordinates are not exact for.
+        """
+        system.check_scheme(scheme, reader)
         state = system.initial_state()
         return Companion(system, scheme, state, scheme.init(state))
 

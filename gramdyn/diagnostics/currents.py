@@ -111,9 +111,10 @@ class FlipCurrent(AbstractDiagnostic):
     Each step q' - q splits into what flips cause, in the layers above, and what moves smoothly.
     Both are added up over the steps since the saved time before, so that a unit at rest on its
     kink, which flips to and fro, counts by what is left. `conj_flip` and `conj_smooth` are the
-    norms of the two sums; `flip_current` is conj_flip / (conj_flip + conj_smooth). All 0 at t = 0;
-    conj_flip is 0 in the last hidden layer, whose field sees no flip. Saved at every step, it is
-    the share step by step, where jumps outweigh all else: they do not shrink with the step.
+    norms of the two sums; `flip_current` is conj_flip / (conj_flip + conj_smooth). All 0 at t = 0,
+    to rounding; conj_flip is 0 in the last hidden layer, whose field sees no flip. Saved at every
+    step it is the share step by step, where jumps outweigh all else: they do not shrink with the
+    step.
 
     Cost: a backward sweep of C rows at every step, and one more to carry the jumps.
     """

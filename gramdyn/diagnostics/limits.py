@@ -6,7 +6,6 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Int
 
-from gramdyn._checks import check
 from gramdyn.diagnostics.base import AbstractDiagnostic, Dims
 from gramdyn.diagnostics.companion import Companion
 from gramdyn.diagnostics.registry import register
@@ -19,11 +18,7 @@ def _beside(
     name: str, kernel: Float[Array, "n C n C"], fields: NetworkFields, scheme: Any
 ) -> Companion:
     """The residual law with this kernel, from the run's own residual, under the run's scheme."""
-    # Weight decay moves outputs along the weights themselves, which no kernel tells.
-    fits = scheme.linear and getattr(scheme, "weight_decay", None) is None
-    demand = "be linear in the gradient and without weight decay (gradient descent, momentum,"
-    check(fits, "scheme", f"{demand} gradient flow) for diagnostic `{name}`", scheme)
-    return Companion.of(fields.linear_system(kernel), scheme)
+    return Companion.of(fields.linear_system(kernel), scheme, name)
 
 
 def _distance(fields: NetworkFields, companion: Companion) -> Float[Array, ""]:

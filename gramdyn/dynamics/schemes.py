@@ -8,7 +8,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Int
 
-from gramdyn._checks import check, check_number
+from gramdyn._checks import check_number
 from gramdyn._types import Scalar
 from gramdyn.dynamics.status import Status
 from gramdyn.systems.base import AbstractFields, AbstractSystem
@@ -59,6 +59,11 @@ class AbstractScheme(eqx.Module):
         linear: eqx.AbstractVar[bool]
 
     @property
+    def is_flow(self) -> bool:
+        """Whether a step is linear in the gradients and made of them alone, without decay."""
+        return self.linear
+
+    @property
     def is_descent(self) -> bool:
         """Whether a step is that of plain gradient descent (an Euler step of the flow)."""
         return False
@@ -95,29 +100,6 @@ def resolve_step(
     return jax.tree.map(cast, scheme.with_step_size(jnp.asarray(step, dtype)))
 
 
-def check_scheme(scheme: AbstractScheme, system: AbstractSystem) -> None:
-    """Refuse a scheme that the system's coordinates are not exact for.
-
-    Raises:
-        InputError: for a scheme not linear in the gradient in Gram coordinates, one that is not or
-            has weight decay for the laws of the fields, or one other than plain gradient descent
-            for the exact ones.
-    """
-    if system.exact_for == "descent":
-        demand = "be gradient descent without momentum and decay for the exact laws of the fields"
-        check(scheme.is_descent, "scheme", demand, scheme)
-        return
-    if system.exact_for == "flow":
-        # Decay of the weights moves the fields of each layer by another factor.
-        fits = scheme.linear and getattr(scheme, "weight_decay", None) is None
-        demand = "be linear in the gradient and without weight decay for the laws of the fields"
-        check(fits, "scheme", demand, scheme)
-        return
-    fits = scheme.linear or system.exact_for == "any"
-    demand = "be linear in the gradient (gradient descent, momentum, weight decay, gradient flow)"
-    check(fits, "scheme", f"{demand} in Gram coordinates; use coordinates 'weights'", scheme)
-
-
 def _add(state: Any, step: Scalar, direction: Any) -> Any:
     """State + step * direction, leaf by leaf."""
     return jax.tree.map(lambda leaf, move: leaf + step * move, state, direction)
@@ -147,6 +129,11 @@ class GradientDescent(AbstractScheme):
         check_step(self.step_size)
         check_number("momentum", self.momentum, least=0.0, below=1.0)
         check_number("weight_decay", self.weight_decay, least=0.0)
+
+    @property
+    def is_flow(self) -> bool:
+        """Whether there is no decay."""
+        return self.weight_decay is None
 
     @property
     def is_descent(self) -> bool:

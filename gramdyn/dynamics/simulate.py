@@ -13,7 +13,7 @@ from jaxtyping import Array
 from gramdyn._checks import check_positive, check_positive_int
 from gramdyn.dynamics.batch import map_runs, n_runs, pad_runs
 from gramdyn.dynamics.loop import Recorder, trajectory
-from gramdyn.dynamics.schemes import AbstractScheme, check_scheme
+from gramdyn.dynamics.schemes import AbstractScheme
 from gramdyn.dynamics.status import status_name
 from gramdyn.systems.base import AbstractSystem
 
@@ -175,7 +175,7 @@ def _check_run(
 ) -> None:
     check_positive_int("n_steps", n_steps)
     check_positive("diverged_above", diverged_above)
-    check_scheme(scheme, system)
+    system.check_scheme(scheme)
 
 
 def gaps_between(steps: np.ndarray) -> Array:

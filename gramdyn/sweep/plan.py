@@ -17,7 +17,6 @@ from gramdyn.data.task import Task
 from gramdyn.diagnostics.record import Record
 from gramdyn.dynamics.batch import choose_batching
 from gramdyn.dynamics.loop import trajectory
-from gramdyn.dynamics.schemes import check_scheme
 from gramdyn.sweep.axes import MOST
 from gramdyn.sweep.build import (
     GroupBuild,
@@ -296,7 +295,7 @@ def _trace(
 
     def run(params: Any, gaps: Any) -> Any:
         system, scheme = build(params)
-        check_scheme(scheme, system)
+        system.check_scheme(scheme)
         assert isinstance(system, NetworkSystem)
         facts["flops"] = float(system.step_flops() * n_steps)
         facts["coordinates"] = system.coordinates

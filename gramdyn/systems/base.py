@@ -7,6 +7,7 @@ import equinox as eqx
 import jax
 from jaxtyping import Array, Float
 
+from gramdyn._checks import check
 from gramdyn._types import Scalar
 
 
@@ -21,6 +22,20 @@ class AbstractFields(ABC):
     @abstractmethod
     def loss(self) -> Float[Array, ""]:
         """The loss, what status checks and stop rules look at."""
+
+
+# What the coordinates of a system may ask of the scheme that steps it: the property of the scheme
+# that must hold, and how it is told.
+_DEMANDS = {
+    "linear": (
+        "linear",
+        "be linear in the gradient (gradient descent, momentum, weight decay, gradient flow) in "
+        "Gram coordinates; use coordinates 'weights'",
+    ),
+    # Decay of the weights moves the fields of each layer by another factor.
+    "flow": ("is_flow", "be linear in the gradient and without weight decay for laws of fields"),
+    "descent": ("is_descent", "be gradient descent without momentum and decay for the exact laws"),
+}
 
 
 class AbstractSystem(eqx.Module):
@@ -62,6 +77,22 @@ class AbstractSystem(eqx.Module):
         A system whose state is no linear image of the parameters has a law of its own here.
         """
         return jax.tree.map(lambda x, v: x + step * v, state, self.velocity(state, fields))
+
+    def check_scheme(self, scheme: Any, reader: str = "") -> None:
+        """Refuse a scheme that this system's coordinates are not exact for.
+
+        Args:
+            scheme: With the properties `linear`, `is_flow` and `is_descent`.
+            reader: Diagnostic that steps this system beside a run, told in the message.
+
+        Raises:
+            InputError: naming what the scheme must be.
+        """
+        if self.exact_for == "any":
+            return
+        needed, demand = _DEMANDS[self.exact_for]
+        told = f"{demand} (diagnostic `{reader}`)" if reader else demand
+        check(getattr(scheme, needed), "scheme", told, scheme)
 
     @abstractmethod
     def stiffness(self, fields: Any) -> Float[Array, ""]:

@@ -19,9 +19,10 @@ class Closure:
             gradient descent.
         order: Layers that operators may cross: Gamma^{l,k} is kept for l - k <= order and P^{l,k}
             for k - l - 1 <= order. 0 drops all but the identities; None keeps all.
-        expansion: Power of the weights' movement since t = 0 to which operators are expanded, masks
-            being the present ones. 0 freezes their weights; 1 lets them move by their law with the
-            weights of its triple field held at t = 0; None keeps all powers.
+        expansion: Power of the weights' movement since t = 0 to which the maps J that carry a
+            change across layers are expanded, masks being the present ones. 0 freezes their
+            weights, 1 adds their first-order movement; None keeps all powers. What is carried,
+            each layer's own learning, is read from the fields as they stand.
 
     Source: arXiv 2606.09744.
     """

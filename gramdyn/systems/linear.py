@@ -43,8 +43,8 @@ class ResidualSystem(AbstractSystem):
 
     @property
     def exact_for(self) -> str:
-        """Only schemes "linear" in the gradient."""
-        return "linear"
+        """A "flow": schemes linear in the gradient, without decay, which is no law of r."""
+        return "flow"
 
     def initial_state(self) -> Float[Array, "n C"]:
         """r(0)."""

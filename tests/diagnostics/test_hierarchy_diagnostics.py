@@ -516,9 +516,11 @@ def test_closures_refuse_schemes_they_have_no_law_for(closure, scheme, kind: str
     record = Record([make_diagnostic("closure_error", closures=[closure])])
     demand = {
         "exact": "gradient descent without momentum and decay",
-        "frozen": "a scheme linear in the gradient and without weight decay",
+        "frozen": "linear in the gradient and without weight decay",
     }[closure]
-    message = rf"^Closure `{closure}` must be stepped by {demand}, but the scheme is {kind}\."
+    message = (
+        rf"^Argument `scheme` must be {demand}.* \(diagnostic `closure_error`\), but is {kind}"
+    )
     with pytest.raises(InputError, match=message) as told:
         simulate(system, scheme, 2, record)
     assert "\n" not in str(told.value)

@@ -12,12 +12,13 @@ from support.reference import outputs, plain, random_network, squared_loss
 
 from gramdyn.data import gaussian
 from gramdyn.kernels import along, apply_operator
-from gramdyn.models import Dense, Network
+from gramdyn.models import Dense, Network, init_network
 from gramdyn.systems import (
     SquaredLoss,
     conjugate_jump,
     conjugate_law,
     forward_law,
+    make_field_system,
     make_system,
 )
 
@@ -290,3 +291,22 @@ def test_without_flips_nothing_jumps(case: tuple) -> None:
         np.testing.assert_array_equal(one, other)
     for jump in conjugate_jump(before.network, before.masks, after.masks, after.conj):
         assert not np.any(jump)
+
+
+@pytest.mark.parametrize(("n", "width", "n_outputs"), [(48, 96, 1), (96, 48, 1), (40, 64, 3)])
+def test_the_compiled_laws_hold_no_more_numbers_than_they_say(n, width, n_outputs) -> None:
+    """Temporaries of the compiled program: at most L (n^2 C^2 + n C N + N^2) numbers of 8 bytes."""
+    depth = 3
+    task = gaussian(n_samples=n, n_inputs=16, n_outputs=n_outputs)
+    network = init_network(jax.random.key(0), 16, (width,) * depth, n_outputs)
+    system = make_field_system(network, task)
+
+    def laws(state):
+        fields = system.fields(state)
+        return [one.total for one in (*forward_law(fields), *conjugate_law(fields))]
+
+    compiled = jax.jit(laws).lower(system.initial_state()).compile()
+    held = compiled.memory_analysis().temp_size_in_bytes / 8
+    assert held < depth * (n**2 * n_outputs**2 + n * n_outputs * width + width**2)
+    # An operator for every pair of samples would be far above.
+    assert held < n**2 * width
