@@ -6,7 +6,8 @@ Three measurements, one process, float64:
    operator applied once) and of the exact field-space step, for ladders of n and N; the model
    t = a n^2 N + b n N^2 + c n N is fitted to them, and each measurement is told beside it.
 2. Exponents of n and N at both ends of the ladders, from neighbouring sizes.
-3. The compiled program's own memory analysis against n^2 C^2 + n C N + N^2 numbers a layer.
+3. What the compiled programs hold by their own memory analysis, in units of
+   L (n^2 C^2 + n C N + N^2) numbers.
 
     python benchmarks/operators.py [--quick] [--out FILE]
 
@@ -42,8 +43,8 @@ class Size:
     outputs: int = 1
     law_seconds: float = np.inf
     step_seconds: float = np.inf
-    temporary_numbers: int = 0
-    largest: float = 0.0
+    laws_held: float = 0.0
+    step_held: float = 0.0
 
 
 def system_of(size: Size) -> Any:
@@ -74,15 +75,11 @@ def programs(size: Size) -> tuple[Any, Any, Any]:
     return jax.jit(laws).lower(state).compile(), jax.jit(step).lower(state).compile(), state
 
 
-def numbers_held(compiled: Any) -> int:
-    """Numbers (of eight bytes) the program holds besides its arguments and results."""
-    return int(compiled.memory_analysis().temp_size_in_bytes) // 8
-
-
-def allowed(size: Size) -> int:
-    """n^2 C^2 + n C N + N^2."""
+def held_share(compiled: Any, size: Size) -> float:
+    """Numbers a program holds besides arguments and results, over L (n^2 C^2 + n C N + N^2)."""
     n, c, width = size.n, size.outputs, size.width
-    return n * n * c * c + n * c * width + width * width
+    held = compiled.memory_analysis().temp_size_in_bytes / 8
+    return held / (DEPTH * (n * n * c * c + n * c * width + width * width))
 
 
 def cpu_seconds(compiled: Any, state: Any, least: float) -> float:
@@ -98,8 +95,7 @@ def measure(sizes: list[Size], repeats: int, least: float) -> None:
     """Best of the repeats for every size, sizes in turn."""
     made = [programs(size) for size in sizes]
     for (laws, step, state), size in zip(made, sizes, strict=True):
-        held = numbers_held(laws)
-        size.temporary_numbers, size.largest = held, held / (DEPTH * allowed(size))
+        size.laws_held, size.step_held = held_share(laws, size), held_share(step, size)
         jax.block_until_ready((laws(state), step(state)))
     for _ in range(repeats):
         for (laws, step, state), size in zip(made, sizes, strict=True):
@@ -148,12 +144,12 @@ def main() -> None:
 
 def show(sizes: list[Size], outputs: list[Size], report: dict[str, Any]) -> None:
     """Print the tables."""
-    print("| n | N | C | laws, ms | step, ms | numbers held / (L (n^2 C^2 + n C N + N^2)) |")
-    print("| --- | --- | --- | --- | --- | --- |")
+    print("| n | N | C | laws, ms | step, ms | laws hold | step holds |")
+    print("| --- | --- | --- | --- | --- | --- | --- |")
     for size in (*sizes, *outputs):
         print(
             f"| {size.n} | {size.width} | {size.outputs} | {size.law_seconds * 1e3:.3f} "
-            f"| {size.step_seconds * 1e3:.3f} | {size.largest:.2f} |"
+            f"| {size.step_seconds * 1e3:.3f} | {size.laws_held:.2f} | {size.step_held:.2f} |"
         )
     for name in ("law_seconds", "step_seconds"):
         found = report[name]

@@ -28,8 +28,9 @@ class ClosureError(AbstractDiagnostic):
     * `residual_gap`: largest |r_closed - r| of any entry at any step so far,
     * `field_gap`: largest |z_closed - z| of any entry of any hidden layer at any step so far.
 
-    A closed system that blew up has infinite error. Closures and what they keep:
-    `gramdyn.systems.Closure`.
+    A closed system that blew up, or whose adaptive steps ran out, has infinite error. Cuts follow
+    the laws of the flow, so under gradient descent their errors hold a part of the order of the
+    step; "exact" follows the discrete laws. Closures and what they keep: `gramdyn.systems.Closure`.
 
     Attributes:
         closures: The closures by name.
@@ -85,7 +86,7 @@ def _field_gap(fields: NetworkFields, other: NetworkFields) -> Float[Array, ""]:
 
 @register("closure_error")
 def make_closure_error(
-    closures: Sequence[str | Mapping[str, Any]] = ("flips_omitted", "frozen", "dropped"),
+    closures: Sequence[str | Mapping[str, Any] | Closure] = ("flips_omitted", "frozen", "dropped"),
 ) -> ClosureError:
     """Distance to the fields stepped alone: "exact", "flips_omitted", "frozen", "dropped", cuts.
 
@@ -94,14 +95,7 @@ def make_closure_error(
     """
     listed = isinstance(closures, Sequence) and not isinstance(closures, str) and len(closures) > 0
     check(listed, "closures", f"be a list of {', '.join(CLOSURES)}, or cuts", closures)
-    named = tuple((_name(what), make_closure(what)) for what in closures)
+    named = tuple((closure.name, closure) for closure in map(make_closure, closures))
     names = [name for name, _ in named]
     check(len(set(names)) == len(names), "closures", "name each closure once", names)
     return ClosureError(named)
-
-
-def _name(what: str | Mapping[str, Any]) -> str:
-    """A closure's label: its name, or its cuts such as "order-1"."""
-    if isinstance(what, Mapping):
-        return "_".join(f"{key}-{value}" for key, value in what.items())
-    return str(what)

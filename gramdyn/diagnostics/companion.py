@@ -3,6 +3,8 @@
 from typing import Any
 
 import equinox as eqx
+import jax
+import jax.numpy as jnp
 
 from gramdyn.systems.base import AbstractSystem
 
@@ -38,6 +40,12 @@ class Companion(eqx.Module):
         return self.system.fields(self.state)
 
     def step(self, fields: Any) -> "Companion":
-        """The companion one step later; `fields` are those of its state."""
+        """The companion one step later; `fields` are those of its state.
+
+        Where the scheme is in trouble (an adaptive one that ran out of steps) the state is NaN from
+        then on: standing still it would be compared as if it were right.
+        """
         state, memory = self.scheme.step(self.system, self.state, self.memory, fields)
+        good = self.scheme.trouble(memory) == 0
+        state = jax.tree.map(lambda leaf: jnp.where(good, leaf, jnp.nan), state)
         return Companion(self.system, self.scheme, state, memory)

@@ -50,7 +50,8 @@ class OperatorTraces(AbstractDiagnostic):
 
     `push_traces[l, k]` of Gamma^{l,k} for k <= l, and `pull_traces[l, k]` of P^{l,k+1} for k >= l:
     the operators that the laws of z^l and q^l need. On the diagonal stand the identities, whose
-    trace is the width; entries without an operator are 0.
+    trace is the width, padding included; entries without an operator are 0. With a fixed readout
+    the operators at [l, L - 1] of `pull_traces` are there but move nothing.
 
     Attributes:
         probes: Random probes of Hutchinson's estimate, or None for the exact traces. With probes
@@ -128,6 +129,8 @@ class OperatorSpectra(AbstractDiagnostic):
 
     def observe(self, memory: Any, fields: NetworkFields) -> tuple[dict[str, Array], Any]:
         """Eigenvalues by products with the operators."""
+        width = min(mask.shape[1] for mask in fields.masks)
+        check(self.count <= width, "count", f"be at most the smallest width {width}", self.count)
         shape, dtype = (fields.targets.shape[0], self.count), fields.targets.dtype
         of = lambda path: top_operator_eigenvalues(path, self.count)  # noqa: E731
         same = lambda layer: jnp.ones(shape, dtype)  # noqa: E731

@@ -47,6 +47,8 @@ def _name(tree: xr.DataTree) -> str:
     source="2606.09744",
     statement="one hidden layer closes in (z, r) with the Gram of the inputs, flips included",
     configs=("closure-one-layer", "closure-one-layer-large"),
+    records=("field_gap", "flips"),
+    closures=("exact",),
     draw=draw,
 )
 def compare(trees: Sequence[xr.DataTree]) -> list[Row]:

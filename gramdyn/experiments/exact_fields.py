@@ -32,6 +32,8 @@ def draw(trees: Sequence[xr.DataTree]) -> Figure:
     source="2606.09744",
     statement="the discrete laws of the fields are gradient descent at every depth, flips included",
     configs=("exact-fields",),
+    records=("residual_gap", "flips"),
+    closures=("exact",),
     draw=draw,
 )
 def compare(trees: Sequence[xr.DataTree]) -> list[Row]:

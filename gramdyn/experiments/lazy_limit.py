@@ -9,8 +9,8 @@ from matplotlib.figure import Figure
 from gramdyn.experiments.numbers import MINUS, by_axis, told
 from gramdyn.experiments.pictures import LEGEND, plot_widths, width_axis
 from gramdyn.experiments.registry import Row, claim
+from gramdyn.experiments.slopes import slope_row
 from gramdyn.report.axes import new_axes, new_figure
-from gramdyn.report.statistics import fit_power_law
 
 SLOPES = (-0.85, -0.45)
 
@@ -38,6 +38,7 @@ def _means(moved: dict[int, np.ndarray]) -> dict[int, float]:
     source="2606.09744",
     statement="under NTK parametrisation the kernel's relative movement falls with the width",
     configs=("lazy-limit",),
+    records=("kernel_movement",),
     draw=draw,
 )
 def compare(trees: Sequence[xr.DataTree]) -> list[Row]:
@@ -45,9 +46,4 @@ def compare(trees: Sequence[xr.DataTree]) -> list[Row]:
     (tree,) = trees
     means = _means(by_axis(tree, "kernel_movement", "width"))
     rows = [Row(f"width {width}: movement", "", told(mean), None) for width, mean in means.items()]
-    law = fit_power_law(np.asarray(list(means)), np.asarray(list(means.values())))
-    assert law is not None
-    low, high = SLOPES
-    holds = low <= law.slope <= high
-    wanted = f"{low} to {high}".replace("-", MINUS)
-    return [*rows, Row("slope of the means", wanted, told(law.slope), holds)]
+    return [*rows, slope_row("slope of the means", means, SLOPES)]

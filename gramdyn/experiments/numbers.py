@@ -53,8 +53,8 @@ def told(number: float) -> str:
 
 def spread(values: np.ndarray) -> str:
     """Median, and 10 to 90 % over runs."""
-    low, mid, high = quantiles(values)
-    return f"{told(mid)} ({told(low)} to {told(high)}, {len(values)} runs)"
+    low, _, high = quantiles(values)
+    return f"{told(float(np.median(values)))} ({told(low)} to {told(high)}, {len(values)} runs)"
 
 
 def is_rounding(gaps: np.ndarray, tree: xr.DataTree) -> bool:

@@ -47,6 +47,7 @@ def _means(tree: xr.DataTree, name: str) -> dict[int, np.ndarray]:
     source="2606.09744",
     statement="the law of q^l needs operators from depth 3 on, in all but its last two layers",
     configs=("operators-depth",),
+    records=tuple(SHARES),
     draw=draw,
 )
 def compare(trees: Sequence[xr.DataTree]) -> list[Row]:
@@ -54,7 +55,9 @@ def compare(trees: Sequence[xr.DataTree]) -> list[Row]:
     (tree,) = trees
     rows = []
     # Layers whose field no operator and no flip reaches: the first for z, the last ones for q.
-    free = {"transport_share": (1, 0), "pullback_share": (0, 2), "flip_current": (0, 1)}
+    trained = tree.attrs["config"]["network"]["readout"] == "trained"
+    last = 1 if trained else 2
+    free = {"transport_share": (1, 0), "pullback_share": (0, last), "flip_current": (0, 1)}
     for name, title in SHARES.items():
         below, above = free[name]
         for depth, values in _means(tree, name).items():

@@ -39,6 +39,8 @@ class Claim:
         configs: Sweeps that show it, files of `configs/paper` without their ending.
         compare: From their results, in that order, to rows of predicted and measured.
         draw: From their results to the figure.
+        records: Arrays that both read.
+        closures: Closures they read, where `closure_error` is recorded.
     """
 
     name: str
@@ -47,18 +49,28 @@ class Claim:
     configs: tuple[str, ...]
     compare: Compare
     draw: Draw
+    records: tuple[str, ...] = ()
+    closures: tuple[str, ...] = ()
 
 
 CLAIMS: dict[str, Claim] = {}
 
 
 def claim(
-    name: str, *, source: str, statement: str, configs: Sequence[str], draw: Draw
+    name: str,
+    *,
+    source: str,
+    statement: str,
+    configs: Sequence[str],
+    draw: Draw,
+    records: Sequence[str] = (),
+    closures: Sequence[str] = (),
 ) -> Callable[[Compare], Compare]:
     """Enter a comparison as a claim; see `Claim`."""
 
     def enter(compare: Compare) -> Compare:
-        CLAIMS[name] = Claim(name, source, statement, tuple(configs), compare, draw)
+        needs = tuple(records), tuple(closures)
+        CLAIMS[name] = Claim(name, source, statement, tuple(configs), compare, draw, *needs)
         return compare
 
     return enter

@@ -4,6 +4,9 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
+import xarray as xr
+
 import gramdyn
 from gramdyn._checks import check_known
 from gramdyn._errors import InputError
@@ -60,8 +63,22 @@ def config_file(name: str) -> Path:
 
 
 def plan_claim(claim: Claim, changes: Sequence[str] = ()) -> list[Plan]:
-    """The sweeps of a claim, each key changed as asked, checked before anything runs."""
-    return [make_plan(load_config(config_file(name), list(changes))) for name in claim.configs]
+    """The sweeps of a claim, each key changed as asked, checked before anything runs.
+
+    Raises:
+        InputError: for a change that cannot be, or one that leaves out what the claim reads.
+    """
+    plans = [make_plan(load_config(config_file(name), list(changes))) for name in claim.configs]
+    for group in (group for plan in plans for group in plan.groups):
+        closures = group.record.labels().get("closure", ())
+        lost = [name for name in claim.records if name not in group.shapes]
+        lost += [name for name in claim.closures if name not in closures]
+        if lost:
+            raise InputError(
+                f"Claim `{claim.name}` reads {', '.join(lost)}, "
+                "which the changed configuration does not record."
+            )
+    return plans
 
 
 def reproduce(
@@ -81,16 +98,30 @@ def reproduce(
         listener: Makes who is told of each sweep's progress.
 
     Raises:
-        InputError: before anything runs, for an unknown claim or a change that cannot be.
+        InputError: before anything runs, for an unknown claim or a change that cannot be; after
+            it, where no run of a group came through.
     """
     found = find_claim(name)
     plans = plan_claim(found, changes)
     folders = [Path(folder) / config for config in found.configs]
     for plan, where in zip(plans, folders, strict=True):
         _run(plan, where, listener)
-    trees = [open_results(where) for where in folders]
+    trees = [_results(where) for where in folders]
     figure = save_figure(found.draw(trees), Path(folder) / f"{name}.png")
     return Outcome(found, tuple(found.compare(trees)), figure, tuple(folders))
+
+
+def _results(folder: Path) -> xr.DataTree:
+    """Results of which every group has a run that came through, so that there is what to compare.
+
+    Raises:
+        InputError: naming the group that has none.
+    """
+    tree = open_results(folder)
+    for name, node in tree.children.items():
+        if not np.any(np.asarray(node["status"]) == 0):
+            raise InputError(f"No run of group `{name}` in {folder} came through; see its status.")
+    return tree
 
 
 def _run(plan: Plan, folder: Path, listener: Callable[[], Listener] | None) -> Tally:

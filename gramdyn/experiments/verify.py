@@ -214,7 +214,7 @@ def _judge(law: Law, group: str, found: Checked, count: int, size: Sizes, run: _
     if law.counts:
         notes.append(f"{sum(one[2] for one in found)} {law.counts}")
     if run.note:
-        notes.append(run.note)
+        notes.append(f"{run.note}, {len(found)} state(s) checked")
     # A NaN is the worst of all.
     step, error, _ = max(found, key=lambda one: math.inf if math.isnan(one[1]) else one[1])
     holds = error <= law.tolerance

@@ -21,6 +21,7 @@ import jax.numpy as jnp
 from jax import lax
 from jaxtyping import Array, Float
 
+from gramdyn._checks import check
 from gramdyn._types import Key
 from gramdyn.kernels.spectra import spectrum, top_eigenvalues_of
 
@@ -169,6 +170,7 @@ def estimate_traces(
 
     Cost: 2 n n_probes N^2 operations a step of the path and 2 n^2 n_probes N; n N + n^2 kept.
     """
+    check(n_probes >= 2, "n_probes", "be at least 2", n_probes)
     dtype, n = path.matrices[0].dtype, path.masks[0].shape[0]
 
     def add(sums: tuple[Array, Array, Array], key: Key) -> tuple[tuple[Array, Array, Array], None]:

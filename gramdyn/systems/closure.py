@@ -43,6 +43,15 @@ class Closure:
             self.flips,
         )
 
+    @property
+    def name(self) -> str:
+        """Its name in `CLOSURES`, or its cuts, such as "order-1"."""
+        for name, known in CLOSURES.items():
+            if known == self:
+                return name
+        cuts = (("order", self.order), ("expansion", self.expansion))
+        return "_".join(f"{key}-{value}" for key, value in cuts if value is not None)
+
     def keeps(self, crossed: int, moved: int) -> bool:
         """Whether a part that crossed so many layers, with so many weight movements, is kept."""
         return (self.order is None or crossed <= self.order) and (
@@ -68,7 +77,8 @@ def make_closure(what: str | Mapping[str, Any] | Closure) -> Closure:
         return what
     if isinstance(what, str):
         return CLOSURES[check_known("closure", what, CLOSURES)]
-    check(isinstance(what, Mapping), "closure", f"be one of {', '.join(CLOSURES)}, or cuts", what)
+    good = isinstance(what, Mapping) and any(value is not None for value in what.values())
+    check(good, "closure", f"be one of {', '.join(CLOSURES)}, or give `order` or `expansion`", what)
     for key in what:
         check_known("key of a closure", key, ("order", "expansion"))
     return replace(CLOSURES["flips_omitted"], **what)

@@ -12,6 +12,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 from gramdyn._checks import check, check_known
+from gramdyn._errors import InputError
 from gramdyn.data.task import Task
 from gramdyn.models.layers import Dense, GramDense
 from gramdyn.models.network import Network
@@ -114,7 +115,8 @@ def make_system(
     """
     check_known("coordinates", coordinates, COORDINATES)
     first = network.layers[0]
-    assert isinstance(first, Dense)
+    if not isinstance(first, Dense):
+        raise InputError("Argument `network` must be in weight coordinates, but is in Gram ones.")
     task = task.cast(first.weight.dtype)
     _check_shapes(network, task)
     inputs, targets = jnp.asarray(task.inputs), jnp.asarray(task.targets)

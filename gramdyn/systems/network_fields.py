@@ -110,7 +110,12 @@ class NetworkFields(AbstractFields):
 
         Layers are counted from 0, the first hidden one; its operator carries a change of the
         preactivations of `start` to those of `end`.
+
+        Raises:
+            InputError: unless 0 <= start < end, `end` at most the readout's position.
         """
+        good = 0 <= start < end < len(self.network.layers)
+        check(good, "start, end", "rise from 0 to the readout", (start, end))
         layers = self.network.layers[start + 1 : end + 1]
         return Path(self.masks[start:end], tuple(layer.matrix() for layer in layers))
 
@@ -119,7 +124,12 @@ class NetworkFields(AbstractFields):
 
         Its operator acts on the conjugate field of `end`; with `start` = `end` + 2 it is the
         weight-induced Gram operator W^T D_mu D_nu W of the layer in between.
+
+        Raises:
+            InputError: unless 0 <= end < start - 1, `start` at most the readout's position.
         """
+        good = 0 <= end < start - 1 < len(self.network.layers) - 1
+        check(good, "end, start", "lie two layers apart or more, up to the readout", (end, start))
         layers = self.network.layers[end + 1 : start]
         matrices = tuple(layer.matrix() for layer in layers)
         return reversed_path(Path(self.masks[end + 1 : start], matrices))

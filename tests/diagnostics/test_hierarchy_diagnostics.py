@@ -13,8 +13,9 @@ import gramdyn as gd
 from gramdyn._errors import InputError
 from gramdyn.data import gaussian
 from gramdyn.diagnostics import Record, make_diagnostic
-from gramdyn.dynamics import GradientDescent, Optax, RungeKutta4, simulate
-from gramdyn.systems import NetworkFields, make_field_system, make_system
+from gramdyn.diagnostics.companion import Companion
+from gramdyn.dynamics import Adaptive, GradientDescent, Optax, RungeKutta4, simulate
+from gramdyn.systems import Closure, NetworkFields, field_system, make_field_system, make_system
 
 N, D, C, ETA, EVERY, N_STEPS = 5, 4, 2, 0.05, 5, 20
 SAVED = range(0, N_STEPS + 1, EVERY)
@@ -528,5 +529,32 @@ def test_closures_refuse_schemes_they_have_no_law_for(closure, scheme, kind: str
 
 def test_more_eigenvalues_than_neurons_are_refused() -> None:
     record = Record([make_diagnostic("operator_spectra", count=9)])
-    with pytest.raises(InputError, match=r"must be at most the matrix size 7"):
+    with pytest.raises(InputError, match=r"Argument `count` must be at most the smallest width"):
         simulate(make_system(_network("fixed"), TASK), GradientDescent(ETA), 1, record)
+
+
+def test_a_companion_whose_steps_run_out_has_infinite_error() -> None:
+    """Standing still it would be compared with the run as if it were right."""
+    system = make_system(_network("fixed"), TASK, coordinates="weights")
+    record = Record(["closure_error", "linearised"], every=1)
+    few = simulate(system, Adaptive(0.5, 1e-9, 1e-12, 2), 3, record)
+    assert int(few.status) == 3  # so does the run here; its records end there
+    closed = field_system(system.fields(system.initial_state()), "dropped")
+    scheme = Adaptive(jnp.asarray(0.5), jnp.asarray(1e-9), jnp.asarray(1e-12), 2)
+    companion = Companion.of(closed, scheme, "test")
+    companion = companion.step(companion.fields())
+    assert bool(jnp.all(jnp.isnan(companion.fields().residual)))
+
+
+@pytest.mark.parametrize(
+    "closures",
+    [[{}], [{"order": None}], [{"order": 1, "expansion": 0}, {"expansion": 0, "order": 1}]],
+)
+def test_closures_that_say_nothing_or_the_same_twice_are_refused(closures) -> None:
+    with pytest.raises(InputError, match=r"Argument `closure"):
+        make_diagnostic("closure_error", closures=closures)
+
+
+def test_a_closure_is_called_by_its_name_or_its_cuts() -> None:
+    made = make_diagnostic("closure_error", closures=[Closure(), {"expansion": 0}, {"order": 2}])
+    assert made.labels() == {"closure": ("exact", "frozen", "order-2")}

@@ -195,7 +195,9 @@ def test_wider_networks_stay_closer() -> None:
     "scheme", [gd.Optax("adam", 0.01), gd.GradientDescent(0.1, weight_decay=0.1)]
 )
 def test_schemes_that_no_kernel_decides_are_refused(name: str, scheme) -> None:
-    message = rf"^Argument `scheme` must be linear in the gradient and .* .diagnostic `{name}`., but"
+    message = (
+        rf"^Argument `scheme` must be linear in the gradient and .* .diagnostic `{name}`., but"
+    )
     with pytest.raises(InputError, match=message) as told:
         gd.simulate(_system("weights"), scheme, 3, gd.Record([name]))
     assert "\n" not in str(told.value)

@@ -84,7 +84,7 @@ def share_tree(carried=0.5, leaked=0.0):
             name: (("run", "hidden", "step"), constant(np.where(none, leaked, carried), depth))
             for name, none in free.items()
         }
-    return tree_of(nodes)
+    return tree_of(nodes, network={"readout": "fixed"})
 
 
 def width_tree(names, slope):
@@ -159,7 +159,7 @@ def test_closure_rows_without_reference_are_information():
     tree = closure_tree(24, (1, 2))
     tree.attrs["config"]["network"]["width"] = 32
     rows = CLAIMS["closure-depth"].compare([tree])
-    assert [row.holds for row in rows] == [True, None, None, None, True]
+    assert [row.holds for row in rows] == [True, None, None, None, True, True]
 
 
 SMALL = ["sweep.seed={count: 2}", "sweep.task.seed={count: 1}", "scheme.n_steps=40"]
@@ -203,3 +203,44 @@ def test_quantiles_of_infinite_errors_are_values_of_runs():
 def test_the_claim_itself(name, tmp_path):
     outcome = reproduce(name, tmp_path)
     assert outcome.holds, "\n".join(map(str, outcome.rows))
+
+
+@pytest.mark.parametrize(
+    ("name", "change", "told"),
+    [
+        ("exact-fields", "record.of=[loss]", "reads residual_gap, flips, exact, which the changed"),
+        (
+            "closure-depth",
+            "record.of=[{name: closure_error, closures: [frozen]}]",
+            "reads flips_omitted, dropped, which the changed",
+        ),
+    ],
+)
+def test_a_change_that_leaves_out_what_a_claim_reads_is_refused(name, change, told, tmp_path):
+    with pytest.raises(InputError, match=told):
+        reproduce(name, tmp_path / "out", changes=[*SMALL, change])
+    assert not (tmp_path / "out").exists()
+
+
+def test_where_no_run_comes_through_there_is_one_line(tmp_path):
+    changes = [*SMALL, "scheme.step_size=1000", "sweep.network.depth=[2]", "record.every=20"]
+    with pytest.raises(InputError, match=r"No run of group .* came through"):
+        reproduce("exact-fields", tmp_path, changes=changes)
+
+
+def test_one_width_has_no_slope():
+    tree = width_tree(LIMITS, -0.5)
+    for name in ("width-256", "width-1024"):
+        del tree[name]
+    rows = CLAIMS["infinite-width"].compare([tree])
+    assert [row.measured for row in rows[1::2]] == ["one width: no slope"] * 3
+    assert all(row.holds is None for row in rows)
+    assert CLAIMS["infinite-width"].draw([tree]).axes
+
+
+def test_with_a_trained_readout_one_more_layer_has_an_operator():
+    tree = share_tree()
+    tree.attrs["config"]["network"] = {"readout": "trained"}
+    rows = CLAIMS["operators-depth"].compare([tree])
+    # The last layer but one of depth 2, 3, 4 must now be above 0, and this tree has 0 there.
+    assert sum(row.holds is False for row in rows) == 3

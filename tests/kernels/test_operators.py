@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 from support.reference import random_network
 
+from gramdyn import InputError, init_network
 from gramdyn.data import gaussian
 from gramdyn.kernels import (
     Path,
@@ -347,3 +348,31 @@ def test_triple_field_and_gram_law_entry_by_entry() -> None:
     some = [jnp.asarray(one) for one in (mask, other, weight, sens, residual, act)]
     _close(triple_field(*some[:4]), triple)
     _close(gram_operator_velocity(*some), moved)
+
+
+def test_one_probe_has_no_standard_error() -> None:
+    path = Path((jnp.ones((2, 3)),), (jnp.ones((4, 3)),))
+    with pytest.raises(InputError, match=r"Argument `n_probes` must be at least 2, but is 1"):
+        estimate_traces(path, jax.random.key(0), 1)
+
+
+def test_paths_between_the_wrong_layers_are_refused() -> None:
+    network = init_network(jax.random.key(0), 3, (4, 5, 6))
+    system = make_system(network, gaussian(n_samples=2, n_inputs=3))
+    fields = system.fields(system.initial_state())
+    for wrong in ((0, 0), (0, 2), (4, 0), (1, -1)):
+        with pytest.raises(InputError, match=r"Argument `start, end` must rise"):
+            fields.push_path(*wrong)
+    for wrong in ((0, 1), (2, 0), (0, 4), (-1, 2)):
+        with pytest.raises(InputError, match=r"Argument `end, start` must lie two layers apart"):
+            fields.pull_path(*wrong)
+    assert fields.push_path(3, 2).n_out == 1  # up to the readout
+    assert fields.pull_path(1, 3).n_in == 6
+
+
+def test_a_network_in_gram_coordinates_is_refused() -> None:
+    task = gaussian(n_samples=2, n_inputs=3)
+    network = init_network(jax.random.key(0), 3, (4,))
+    there = make_system(network, task, coordinates="gram").start
+    with pytest.raises(InputError, match=r"Argument `network` must be in weight coordinates"):
+        make_system(there, task)
