@@ -6,12 +6,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol, runtime_checkable
 
-import jax
-import jax.numpy as jnp
-import numpy as np
-
-from gramdyn.dynamics.batch import pad_runs
-from gramdyn.dynamics.simulate import gaps_between, run_many
+from gramdyn.sweep.compute import compile_group, count_failed, fetch_chunk, start_chunk
 from gramdyn.sweep.config import Config
 from gramdyn.sweep.plan import Group, Plan, make_plan
 from gramdyn.sweep.store import Store
@@ -122,9 +117,7 @@ def run_plan(plan: Plan, folder: str | Path, listener: Listener | None = None) -
 def _compile(group: Group, plan: Plan) -> tuple[Any, float]:
     """The group's program, and the seconds it took to trace and compile."""
     begun = time.perf_counter()
-    with plan.runtime.precision():
-        compiled = run_many.lower(*_arguments(group, plan, 0)).compile()  # type: ignore[attr-defined]
-    return compiled, time.perf_counter() - begun
+    return compile_group(group, plan), time.perf_counter() - begun
 
 
 def _run_group(
@@ -142,48 +135,20 @@ def _run_group(
     tally.compile_seconds += seconds
     tally.programs += 1
     waiting: Any = None
-    with plan.runtime.precision():
-        for start in [*missing, None]:
-            # Dispatched before the chunk before it is written: writing overlaps computing.
-            going = None if start is None else (start, compiled(*_arguments(group, plan, start)))
-            if waiting is not None:
-                _write(group, waiting, store, tally, listener)
-            waiting = going
-
-
-def _arguments(group: Group, plan: Plan, start: int) -> tuple[Any, ...]:
-    """Arguments of the compiled program for the chunk from this run on, filled to a whole chunk."""
-    devices = plan.runtime.devices if group.chunk % len(plan.runtime.devices) == 0 else ()
-    dtype = plan.runtime.dtype
-    params = jax.tree.map(lambda leaf: leaf[start : start + group.chunk], group.params)
-    params = jax.tree.map(
-        lambda leaf: jnp.asarray(_cast(leaf, dtype)), pad_runs(params, group.chunk)
-    )
-    return (
-        jax.tree.map(jnp.asarray, group.build),
-        params,
-        group.record,
-        gaps_between(group.record.saved_steps(group.n_steps)),
-        plan.config.runtime.diverged_above,
-        group.n_steps,
-        plan.runtime.batching,
-        devices or plan.runtime.devices[:1],
-    )
-
-
-def _cast(leaf: np.ndarray, dtype: str) -> np.ndarray:
-    return leaf.astype(dtype) if leaf.dtype.kind == "f" else leaf
+    for start in [*missing, None]:
+        # Dispatched before the chunk before it is written: writing overlaps computing.
+        going = None if start is None else (start, start_chunk(compiled, group, plan, start))
+        if waiting is not None:
+            _write(group, *waiting, store, tally, listener)
+        waiting = going
 
 
 def _write(
-    group: Group, chunk: tuple[int, Any], store: Store, tally: Tally, listener: Listener
+    group: Group, start: int, found: Any, store: Store, tally: Tally, listener: Listener
 ) -> None:
-    start, (records, status, failed_at, step_size, _) = chunk
-    count = group.runs_from(start)
-    found = {**records, "status": status, "failed_at": failed_at, "step_size": step_size}
-    host = {name: np.asarray(array)[:count] for name, array in found.items()}
-    failed = int(np.sum(host["status"] != 0))
-    store.write(group, start, host, {"failed": failed})
-    tally.runs += count
+    arrays = fetch_chunk(found, group, start)
+    failed = count_failed(arrays)
+    store.write(group, start, arrays, {"failed": failed})
+    tally.runs += group.runs_from(start)
     tally.failed += failed
-    listener.advance(group, count, failed)
+    listener.advance(group, group.runs_from(start), failed)

@@ -1,0 +1,63 @@
+"""One chunk of a group: its program, its arguments, its arrays on the host.
+
+Whoever schedules chunks (`gramdyn.sweep.run` here, a cluster elsewhere) goes through these three.
+"""
+
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from gramdyn.dynamics.batch import pad_runs
+from gramdyn.dynamics.simulate import gaps_between, run_many
+from gramdyn.sweep.plan import Group, Plan
+
+
+def compile_group(group: Group, plan: Plan) -> Any:
+    """The compiled program of a group; one serves all its chunks."""
+    with plan.runtime.precision():
+        return run_many.lower(*_arguments(group, plan, 0)).compile()  # type: ignore[attr-defined]
+
+
+def start_chunk(program: Any, group: Group, plan: Plan, start: int) -> Any:
+    """Set the chunk from this run on going; returns at once, its arrays follow."""
+    with plan.runtime.precision():
+        return program(*_arguments(group, plan, start))
+
+
+def fetch_chunk(found: Any, group: Group, start: int) -> dict[str, np.ndarray]:
+    """Records and per-run values of a chunk by name, run axis leading; waits for them."""
+    records, status, failed_at, step_size, _ = found
+    named = {**records, "status": status, "failed_at": failed_at, "step_size": step_size}
+    count = group.runs_from(start)
+    return {name: np.asarray(array)[:count] for name, array in named.items()}
+
+
+def count_failed(arrays: dict[str, np.ndarray]) -> int:
+    """Runs of a chunk whose status is not ok."""
+    return int(np.sum(arrays["status"] != 0))
+
+
+def _arguments(group: Group, plan: Plan, start: int) -> tuple[Any, ...]:
+    """Arguments of the compiled program for the chunk from this run on, filled to a whole chunk."""
+    devices = plan.runtime.devices if group.chunk % len(plan.runtime.devices) == 0 else ()
+    dtype = plan.runtime.dtype
+    params = jax.tree.map(lambda leaf: leaf[start : start + group.chunk], group.params)
+    params = jax.tree.map(
+        lambda leaf: jnp.asarray(_cast(leaf, dtype)), pad_runs(params, group.chunk)
+    )
+    return (
+        jax.tree.map(jnp.asarray, group.build),
+        params,
+        group.record,
+        gaps_between(group.record.saved_steps(group.n_steps)),
+        plan.config.runtime.diverged_above,
+        group.n_steps,
+        plan.runtime.batching,
+        devices or plan.runtime.devices[:1],
+    )
+
+
+def _cast(leaf: np.ndarray, dtype: str) -> np.ndarray:
+    return leaf.astype(dtype) if leaf.dtype.kind == "f" else leaf
