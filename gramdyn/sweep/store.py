@@ -78,6 +78,11 @@ class Store:
         """First runs of the chunks that are not there yet."""
         return [start for start in group.starts if not self._marker(group, start).exists()]
 
+    def facts(self, group: Group, start: int) -> dict[str, Any] | None:
+        """What the marker of a chunk says; None where the chunk is not there yet."""
+        marker = self._marker(group, start)
+        return read_json(marker) if marker.exists() else None
+
     def _marker(self, group: Group, start: int) -> Path:
         return self.folder / "done" / f"{group.name}-{start}.json"
 
