@@ -19,3 +19,11 @@ class ConfigError(InputError):
     def __init__(self, mistakes: list[str]):
         self.mistakes = mistakes
         super().__init__("\n".join(mistakes))
+
+
+class IncompleteError(RuntimeError):
+    """A sweep that ended with chunks not computed; the same command computes those.
+
+    The message is one line: how many, which, why. The command line prints it and exits with
+    status 1.
+    """

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from gramdyn._errors import InputError
+from gramdyn._errors import IncompleteError, InputError
 
 app = typer.Typer(
     add_completion=False,
@@ -34,11 +34,36 @@ def run(
         typer.Option("-o", "--out", help="Run folder; by default runs/NAME-DIGEST."),
     ] = None,
     change: Changes = None,
+    serve: Annotated[
+        str | None,
+        typer.Option(metavar="ADDRESS", help="Let other machines take part: tcp://HOST:PORT here."),
+    ] = None,
+    workers: Annotated[
+        int, typer.Option(min=0, help="With --serve: worker processes on this machine.")
+    ] = 1,
+    cluster: Annotated[
+        str | None,
+        typer.Option(metavar="ADDRESS", help="Use the workers of a dask scheduler that is there."),
+    ] = None,
 ) -> None:
     """Run a sweep, show what came out, and store it in a folder."""
     from gramdyn.cli.run import run_config
+    from gramdyn.cli.worker import choose_cluster
 
-    run_config(config, out, change or [])
+    run_config(config, out, change or [], choose_cluster(serve, workers, cluster))
+
+
+@app.command()
+def worker(
+    address: Annotated[str, typer.Argument(help="What `gramdyn run --serve` was given.")],
+    wait: Annotated[
+        float, typer.Option(min=0, help="Seconds to wait until the scheduler is there.")
+    ] = 60,
+) -> None:
+    """Compute chunks of a sweep that another machine runs, until that one is done."""
+    from gramdyn.cli.worker import work
+
+    work(address, wait)
 
 
 @app.command()
@@ -103,7 +128,10 @@ def doctor() -> None:
 
 
 def main() -> None:
-    """Run the command line; input that cannot be used is one line on stderr and status 2."""
+    """Run the command line; input that cannot be used is one line on stderr and status 2.
+
+    A sweep that ends with chunks missing is one line too, and status 1.
+    """
     # XLA prints a screenful a program when the compile cache hits on CPU; its errors still raise.
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     sys.path.insert(0, "")  # "module:function" of a configuration may lie beside it
@@ -112,3 +140,6 @@ def main() -> None:
     except InputError as error:
         print(f"gramdyn: {error}", file=sys.stderr)
         sys.exit(2)
+    except IncompleteError as error:
+        print(f"gramdyn: {error}", file=sys.stderr)
+        sys.exit(1)

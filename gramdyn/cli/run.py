@@ -4,6 +4,7 @@ from pathlib import Path
 
 from gramdyn.cli.progress import Progress
 from gramdyn.cli.tables import make_console, plan_table, summary_table
+from gramdyn.sweep.cluster import Cluster, run_on_cluster
 from gramdyn.sweep.config import Config
 from gramdyn.sweep.load import load_config
 from gramdyn.sweep.plan import Plan, make_plan
@@ -12,14 +13,20 @@ from gramdyn.sweep.run import Tally, run_plan
 from gramdyn.sweep.runtime import use_all_cores, use_compile_cache
 
 
-def run_config(file: Path, out: Path | None, changes: list[str]) -> None:
-    """Plan, run with progress, and print the table of what came out."""
+def run_config(
+    file: Path, out: Path | None, changes: list[str], cluster: Cluster | None = None
+) -> None:
+    """Plan, run with progress, here or on a cluster, and print the table of what came out."""
     config, plan = _planned(file, changes)
     folder = out or Path("runs") / f"{file.stem}-{config.digest()[:8]}"
     console = make_console()
     console.print(plan_table(plan))
     console.print(_totals(plan))
-    tally = run_plan(plan, folder, Progress(console))
+    if cluster:
+        console.print(f"on more machines: gramdyn worker {cluster.address}", markup=False)
+        tally = run_on_cluster(plan, folder, cluster, Progress(console))
+    else:
+        tally = run_plan(plan, folder, Progress(console))
     console.print(summary_table(open_results(folder)))
     console.print(_told(tally))
     console.print(f"results in {folder}; pictures: gramdyn report {folder}", markup=False)

@@ -74,11 +74,14 @@ class Listed(_Rule):
 
 
 def _which(given: Any) -> Literal["count", "logspace", "linspace", "listed"] | None:
-    """The rule an axis means, by the key it has; without this a mistake would be told thrice."""
+    """The rule an axis means, by the key it has; without this a mistake would be told thrice.
+
+    A resolved configuration, which is read again on other machines, says `{listed: [...]}`.
+    """
     if isinstance(given, list | tuple | Listed):
         return "listed"
     keys = given if isinstance(given, dict) else getattr(type(given), "model_fields", {})
-    for key in ("count", "logspace", "linspace"):
+    for key in ("count", "logspace", "linspace", "listed"):
         if key in keys:
             return key
     return None
