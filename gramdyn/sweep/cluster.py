@@ -275,6 +275,7 @@ def serve_worker(address: str, wait: float = _DEATH_TIMEOUT) -> None:
     import asyncio
 
     dask, distributed = _dask()
+    logging.getLogger("distributed").setLevel(logging.WARNING)
     _, host, port = check_address("address", address)
     wait_until_open(address, host, port, wait)
 
@@ -283,7 +284,7 @@ def serve_worker(address: str, wait: float = _DEATH_TIMEOUT) -> None:
             address,
             nthreads=1,
             host=distributed.utils.get_ip(host),
-            silence_logs=logging.CRITICAL,
+            silence_logs=logging.WARNING,
             **_worker_options(),
         )
         async with nanny:
