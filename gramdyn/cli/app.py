@@ -34,6 +34,10 @@ def run(
         typer.Option("-o", "--out", help="Run folder; by default runs/NAME-DIGEST."),
     ] = None,
     change: Changes = None,
+    force: Annotated[
+        bool,
+        typer.Option("--force", help="Set a folder that is there aside, and start anew."),
+    ] = False,
     serve: Annotated[
         str | None,
         typer.Option(metavar="ADDRESS", help="Let other machines take part: tcp://HOST:PORT here."),
@@ -47,10 +51,14 @@ def run(
     ] = None,
 ) -> None:
     """Run a sweep, show what came out, and store it in a folder."""
-    from gramdyn.cli.run import run_config
-    from gramdyn.cli.worker import choose_cluster
+    from gramdyn.cli.stop import told_when_stopped
 
-    run_config(config, out, change or [], choose_cluster(serve, workers, cluster))
+    with told_when_stopped():
+        from gramdyn.cli.run import run_config
+        from gramdyn.cli.worker import choose_cluster
+
+        where = choose_cluster(serve, workers, cluster)
+        run_config(config, out, change or [], where, force=force)
 
 
 @app.command()
@@ -85,6 +93,14 @@ def report(
     report_folder(folder, out)
 
 
+@app.command()
+def status(folder: Folder) -> None:
+    """Say how a sweep stands, while it runs or after: runs done, speed, time left."""
+    from gramdyn.cli.status import show_status
+
+    show_status(folder)
+
+
 @app.command("list")
 def list_(folder: Folder) -> None:
     """List what a run folder holds: its groups, arrays, axes and states."""
@@ -101,14 +117,21 @@ def paper(
         Path | None, typer.Option("-o", "--out", help="Folder; by default runs/paper/NAME.")
     ] = None,
     change: Changes = None,
+    force: Annotated[
+        bool,
+        typer.Option("--force", help="Set folders that are there aside, and start anew."),
+    ] = False,
 ) -> None:
     """Reproduce a published claim: predicted beside measured, and a figure."""
-    from gramdyn.cli.paper import list_claims, reproduce_claim
+    from gramdyn.cli.stop import told_when_stopped
 
-    if list_ or name is None:
-        list_claims()
-        return
-    raise typer.Exit(reproduce_claim(name, out, change or []))
+    with told_when_stopped():
+        from gramdyn.cli.paper import list_claims, reproduce_claim
+
+        if list_ or name is None:
+            list_claims()
+            return
+        raise typer.Exit(reproduce_claim(name, out, change or [], force=force))
 
 
 @app.command()

@@ -19,7 +19,7 @@ def list_claims() -> None:
         print(f"{claim.name:{width}}  arXiv {claim.source}  {claim.statement}")
 
 
-def reproduce_claim(name: str, out: Path | None, changes: list[str]) -> int:
+def reproduce_claim(name: str, out: Path | None, changes: list[str], *, force: bool = False) -> int:
     """Run a claim, print predicted beside measured; 1 if a row fails."""
     claim = find_claim(name)
     use_all_cores()
@@ -27,7 +27,9 @@ def reproduce_claim(name: str, out: Path | None, changes: list[str]) -> int:
     console = make_console()
     console.print(f"{claim.statement} (arXiv {claim.source})")
     folder = out or Path("runs") / "paper" / name
-    outcome = reproduce(name, folder, changes=changes, listener=lambda: Progress(console))
+    outcome = reproduce(
+        name, folder, changes=changes, force=force, listener=lambda: Progress(console)
+    )
     _show(outcome, console)
     return 0 if outcome.holds else 1
 

@@ -6,6 +6,7 @@ from gramdyn.cli.progress import Progress
 from gramdyn.cli.tables import make_console, plan_table, summary_table
 from gramdyn.sweep.cluster import Cluster, run_on_cluster
 from gramdyn.sweep.config import Config
+from gramdyn.sweep.folder import set_aside
 from gramdyn.sweep.load import load_config
 from gramdyn.sweep.plan import Plan, make_plan
 from gramdyn.sweep.results import open as open_results
@@ -14,14 +15,25 @@ from gramdyn.sweep.runtime import use_all_cores, use_compile_cache
 
 
 def run_config(
-    file: Path, out: Path | None, changes: list[str], cluster: Cluster | None = None
+    file: Path,
+    out: Path | None,
+    changes: list[str],
+    cluster: Cluster | None = None,
+    *,
+    force: bool = False,
 ) -> None:
-    """Plan, run with progress, here or on a cluster, and print the table of what came out."""
+    """Plan, run with progress, here or on a cluster, and print the table of what came out.
+
+    With `force` a folder that is there is set aside first.
+    """
     config, plan = _planned(file, changes)
     folder = out or Path("runs") / f"{file.stem}-{config.digest()[:8]}"
     console = make_console()
     console.print(plan_table(plan))
     console.print(_totals(plan))
+    aside = set_aside(folder) if force else None
+    if aside:
+        console.print(f"the folder that was there is {aside} now", markup=False)
     if cluster:
         console.print(f"on more machines: gramdyn worker {cluster.address}", markup=False)
         tally = run_on_cluster(plan, folder, cluster, Progress(console))
@@ -58,7 +70,9 @@ def _totals(plan: Plan) -> str:
 
 def _told(tally: Tally) -> str:
     failed = f"{tally.failed} failed" if tally.failed else "none failed"
+    mended = f" ({tally.repaired} because their files were damaged)" if tally.repaired else ""
     return (
-        f"{tally.runs} runs computed, {tally.reused} reused, {failed}; {tally.programs} programs "
-        f"compiled in {tally.compile_seconds:.1f} s of thread time; {tally.seconds:.1f} s in all"
+        f"{tally.runs} runs computed{mended}, {tally.reused} reused, {failed}; "
+        f"{tally.programs} programs compiled in {tally.compile_seconds:.1f} s of thread time; "
+        f"{tally.seconds:.1f} s in all"
     )

@@ -7,12 +7,14 @@ from rich.table import Table
 from gramdyn.cli.tables import make_console
 from gramdyn.dynamics.status import status_name
 from gramdyn.report.page import write_report
+from gramdyn.sweep.damage import explained
 from gramdyn.sweep.results import open as open_results
 
 
 def report_folder(folder: Path, out: Path | None) -> None:
     """Write the report and say where."""
-    print(write_report(folder, out))
+    with explained(folder):
+        print(write_report(folder, out))
 
 
 def list_folder(folder: Path) -> None:
@@ -24,7 +26,8 @@ def list_folder(folder: Path) -> None:
     for name in ("group", "runs", "status", "arrays"):
         table.add_column(name)
     for name, node in tree.children.items():
-        codes, counts = np.unique(np.asarray(node["status"]), return_counts=True)
+        with explained(folder):
+            codes, counts = np.unique(np.asarray(node["status"]), return_counts=True)
         known = {-1: "not computed"}
         told = ", ".join(
             f"{n} {known.get(int(c)) or status_name(int(c))}"

@@ -86,6 +86,7 @@ def reproduce(
     folder: str | Path,
     *,
     changes: Sequence[str] = (),
+    force: bool = False,
     listener: Callable[[], Listener] | None = None,
 ) -> Outcome:
     """Run the sweeps of a claim, compare what it predicts with what came out, draw its figure.
@@ -95,6 +96,7 @@ def reproduce(
         folder: Where the run folders and the figure go. Chunks that are there already are not
             computed again.
         changes: `key=value` changes of every configuration, such as `sweep.seed={count: 4}`.
+        force: Set run folders that are there aside, and start anew.
         listener: Makes who is told of each sweep's progress.
 
     Raises:
@@ -105,7 +107,7 @@ def reproduce(
     plans = plan_claim(found, changes)
     folders = [Path(folder) / config for config in found.configs]
     for plan, where in zip(plans, folders, strict=True):
-        _run(plan, where, listener)
+        _run(plan, where, listener, force)
     trees = [_results(where) for where in folders]
     figure = save_figure(found.draw(trees), Path(folder) / f"{name}.png")
     return Outcome(found, tuple(found.compare(trees)), figure, tuple(folders))
@@ -124,5 +126,5 @@ def _results(folder: Path) -> xr.DataTree:
     return tree
 
 
-def _run(plan: Plan, folder: Path, listener: Callable[[], Listener] | None) -> Tally:
-    return run_plan(plan, folder, listener() if listener else None)
+def _run(plan: Plan, folder: Path, listener: Callable[[], Listener] | None, force: bool) -> Tally:
+    return run_plan(plan, folder, listener() if listener else None, force=force)

@@ -133,7 +133,7 @@ class RecordConfig(Strict):
 
 
 # Keys of `runtime` that change no number.
-_RUNNING = {"devices", "memory_gb", "batching"}
+RUNNING = {"devices", "memory_gb", "batching"}
 
 
 class RuntimeConfig(Strict):
@@ -211,7 +211,7 @@ class Config(Strict):
 
     def digest(self) -> str:
         """sha256 over the resolved configuration without what changes no number."""
-        return digest_of(self.model_dump(mode="json", exclude={"runtime": _RUNNING}))
+        return digest_of(self.model_dump(mode="json", exclude={"runtime": RUNNING}))
 
 
 def known_keys(path: Sequence[Any], data: Any) -> list[str]:

@@ -1,13 +1,15 @@
-"""What a run folder says of itself: configuration, versions, devices, commit."""
+"""What a run folder says of itself: configuration, code, versions, devices."""
 
+import hashlib
 import subprocess
 import sys
-from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
 from gramdyn._version import __version__
+from gramdyn.sweep.clock import now
+from gramdyn.sweep.fingerprint import code_digest
 from gramdyn.sweep.plan import Group, Plan
 
 _LIBRARIES = ("jax", "jaxlib", "equinox", "optax", "diffrax", "numpy", "zarr", "xarray")
@@ -17,6 +19,7 @@ def make_manifest(plan: Plan) -> dict[str, Any]:
     """The manifest of a sweep about to run, as plain data."""
     return {
         "gramdyn": __version__,
+        "code": code_digest(),
         "commit": commit(),
         "digest": plan.config.digest(),
         "config": plan.config.resolved(),
@@ -38,8 +41,16 @@ def _group(group: Group) -> dict[str, Any]:
         "coordinates": group.coordinates,
         "run_flops": group.run_flops,
         "run_bytes": group.run_bytes,
+        "data": _data_digest(group),
         "tasks": [{"name": task.name, **dict(task.notes)} for task in group.tasks],
     }
+
+
+def _data_digest(group: Group) -> str:
+    """sha256 over inputs and targets: a task's code, or a file it reads, may have changed."""
+    found = hashlib.sha256(group.build.inputs.tobytes())
+    found.update(group.build.targets.tobytes())
+    return found.hexdigest()
 
 
 def describe_devices(plan: Plan) -> dict[str, Any]:
@@ -74,8 +85,3 @@ def _git(home: Path, *words: str) -> str | None:
     except (OSError, subprocess.SubprocessError):
         return None
     return done.stdout.strip()
-
-
-def now() -> str:
-    """Time of day in UTC, to the second."""
-    return datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")

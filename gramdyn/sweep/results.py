@@ -6,6 +6,7 @@ from typing import Any
 import xarray as xr
 
 from gramdyn._errors import InputError
+from gramdyn.sweep.damage import ARRAYS, check_sizes, explained
 from gramdyn.sweep.files import read_json
 
 
@@ -22,12 +23,17 @@ def open(folder: str | Path) -> xr.DataTree:
     Args:
         folder: What `gramdyn run` wrote.
 
+    A sweep in flight opens too: where a run's `status` is not -1, all of the run is there. Bytes
+    that a disk altered raise when they are read, by the checksum of their file.
+
     Raises:
-        InputError: if the folder holds no run.
+        InputError: if the folder holds no run, or lacks files of one that it says is done.
     """
     path = Path(folder)
     manifest = read_manifest(path)
-    tree = xr.open_datatree(path / "results.zarr", engine="zarr", consolidated=False)
+    check_sizes(path)
+    with explained(path):
+        tree = xr.open_datatree(path / ARRAYS, engine="zarr", consolidated=False)
     nodes = {g["name"]: _time_last(tree[g["name"]].to_dataset()) for g in manifest["groups"]}
     found = xr.DataTree.from_dict(nodes)  # in the order of the plan
     found.attrs = manifest
@@ -38,14 +44,17 @@ def read_manifest(folder: str | Path) -> dict[str, Any]:
     """The manifest of a run folder.
 
     Raises:
-        InputError: if there is none.
+        InputError: if there is none, or it is broken.
     """
     path = Path(folder) / "manifest.json"
     if not path.exists():
         raise InputError(
             f"Folder {folder} must be one that `gramdyn run` wrote, but has no manifest."
         )
-    manifest: dict[str, Any] = read_json(path)
+    try:
+        manifest: dict[str, Any] = read_json(path)
+    except ValueError:
+        raise InputError(f"Folder {folder} is damaged: manifest.json is not JSON.") from None
     return manifest
 
 

@@ -166,7 +166,7 @@ def test_foreign_folders_are_refused_untouched(tiny, tmp_path):
         run_sweep(load_config(TINY), tmp_path)
     assert [p.name for p in tmp_path.iterdir()] == ["notes.txt"]
     before = arrays_of(folder)
-    with pytest.raises(InputError, match="holds another sweep: its digest"):
+    with pytest.raises(InputError, match="holds another sweep: seed: 0 there, 1 now;"):
         run_sweep(load_config(TINY, ["seed=1"]), folder)
     assert_same_bits(arrays_of(folder), before)
     with pytest.raises(InputError, match="no manifest"):
