@@ -3,16 +3,19 @@
 import os
 
 from gramdyn._errors import InputError
-from gramdyn.sweep.cluster import Cluster, serve_worker
+from gramdyn.sweep.cluster import Cluster, check_cluster, serve_worker
 
 
 def choose_cluster(serve: str | None, workers: int, cluster: str | None) -> Cluster | None:
     """What the options of `gramdyn run` say of other machines; None without any."""
     if serve and cluster:
         raise InputError("Give --serve or --cluster, not both.")
-    if cluster:
-        return Cluster(cluster, serve=False)
-    return Cluster(serve, workers=workers) if serve else None
+    address = serve or cluster
+    if not address:
+        return None
+    found = Cluster(address, serve=bool(serve), workers=workers)
+    check_cluster(found)
+    return found
 
 
 def work(address: str, wait: float) -> None:

@@ -7,7 +7,7 @@ from urllib.parse import urlsplit
 from gramdyn._errors import InputError
 
 
-def check_address(name: str, address: str) -> tuple[str, str, int]:
+def check_address(address: str) -> tuple[str, str, int]:
     """Scheme, host and port of an address; a host in brackets stays so.
 
     Raises:
@@ -20,7 +20,7 @@ def check_address(name: str, address: str) -> tuple[str, str, int]:
         scheme, host, port = "", None, None
     plain = scheme in ("tcp", "tls") and address.count("/") == 2
     if not plain or not host or not port:
-        raise InputError(f"Address `{name}` must be tcp://HOST:PORT, but is {address!r}.")
+        raise InputError(f"An address must be tcp://HOST:PORT, but this is {address!r}.")
     return scheme, f"[{host}]" if ":" in host else host, port
 
 

@@ -6,19 +6,20 @@ be computed is left out, and told at the end. `distributed` is imported nowhere 
 """
 
 import logging
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from queue import Empty, Queue
 from typing import Any
 
 from gramdyn._errors import IncompleteError, InputError
 from gramdyn.sweep.address import check_address, check_free, wait_until_open
 from gramdyn.sweep.assign import Board
+from gramdyn.sweep.lock import locked
 from gramdyn.sweep.plan import Group, Plan
-from gramdyn.sweep.remote import Outcome, compute_chunk, facts_of, make_order
-from gramdyn.sweep.run import Listener, Silent, Tally
+from gramdyn.sweep.remote import Outcome, compute_chunk, make_orders
+from gramdyn.sweep.run import Listener, Silent, Sweep, Tally
 from gramdyn.sweep.store import Store
 
 _WORKER_TTL = 60  # seconds of silence after which a worker counts as dead
@@ -34,6 +35,7 @@ _SETTINGS = {
     "distributed.worker.http.routes": [],
     "distributed.worker.profile.enabled": False,
 }
+_CLIENT = {"set_as_default": False}
 
 
 @dataclass(frozen=True)
@@ -64,65 +66,52 @@ def run_on_cluster(
 
     Raises:
         InputError: before anything is computed, for an address that cannot be used and for a folder
-            as in `run_plan`; later, where every worker there is plans another sweep.
+            as in `run_plan`; later, where every worker there is would compute another sweep.
         IncompleteError: at the end, if chunks were not computed.
+        KeyboardInterrupt: saying how many runs are stored.
     """
     with _client(cluster) as client:
-        store, listener = Store(Path(folder)), listener or Silent()
+        store = Store(Path(folder))
         store.create(plan)
-        sweep = _Sweep(client, plan, store, listener)
-        listener.begin(plan)
-        try:
-            sweep.run()
-        except OSError as error:  # of the client's: distributed raises no other
-            raise IncompleteError(f"the scheduler at {cluster.address} is gone: {error}") from None
-        finally:
-            listener.end()
-    return sweep.finish()
+        with locked(store.folder):
+            try:
+                return _ClusterSweep(client, plan, store, listener or Silent()).run()
+            except KeyboardInterrupt:
+                raise KeyboardInterrupt(store.stopped("interrupted")) from None
 
 
-class _Sweep:
-    """A sweep under way: what is given out, what came back."""
+class _ClusterSweep(Sweep):
+    """A sweep under way on workers: what is given out, what is lost."""
 
     def __init__(self, client: Any, plan: Plan, store: Store, listener: Listener):
-        self.client, self.plan, self.store, self.listener = client, plan, store, listener
-        self.tally, self.facts = Tally(), facts_of(plan)
+        super().__init__(plan, store, listener)
+        self.client, self.order = client, make_orders(plan, store.folder)
         self.groups = {group.name: group for group in plan.groups}
-        missing = {name: store.missing(group) for name, group in self.groups.items()}
         work = {name: group.run_flops * group.chunk for name, group in self.groups.items()}
-        self.board = Board(missing, work)
-        self.going: dict[Any, tuple[str, int, str]] = {}
+        self.board = Board(self.missing, work)
+        self.going: dict[Any, tuple[str, int, str]] = {}  # chunks and their workers by future
+        self.done: Queue[Any] = Queue()
         self.begun: set[str] = set()
         self.lost: dict[str, list[str]] = {}  # chunks by what became of them
 
-    def run(self) -> None:
-        """Give out chunks and take in counts until nothing is left."""
-        for group in self.plan.groups:
-            self._reuse(group)
-        while self.board or self.going:
-            self._give_out()
-            for future in _done(self.going):
-                self._take_in(future, *self.going.pop(future))
-
-    def finish(self) -> Tally:
-        """The counts, noted in the manifest.
+    def _run_groups(self) -> None:
+        """Have computed what is missing.
 
         Raises:
             IncompleteError: if chunks were not computed.
         """
+        for group in self.plan.groups:
+            self._reuse(group)
+        try:
+            while self.board or self.going:
+                self._give_out()
+                self._take_in()
+        except OSError as error:  # of the connection
+            raise IncompleteError(self.store.stopped(f"the scheduler is gone: {error}")) from None
         if self.lost:
             count = sum(map(len, self.lost.values()))
             told = "; ".join(f"{_some(names)}: {why}" for why, names in self.lost.items())
-            raise IncompleteError(f"{count} chunks not computed, the others are there: {told}")
-        self.tally.seconds = time.perf_counter() - self.tally.started
-        self.store.finish(self.tally.summary())
-        return self.tally
-
-    def _reuse(self, group: Group) -> None:
-        reused = len(group.jobs) - sum(map(group.runs_from, self.board.left[group.name]))
-        self.tally.reused += reused
-        if reused:
-            self.listener.advance(group, reused, 0)
+            raise IncompleteError(self.store.stopped(f"{count} chunks not computed ({told})"))
 
     def _give_out(self) -> None:
         """One chunk to each worker that has none; a second one would share its neighbour's fate."""
@@ -134,12 +123,11 @@ class _Sweep:
                 self.going[self._submit(*chunk, worker)] = (*chunk, worker)
 
     def _submit(self, name: str, start: int, worker: str) -> Any:
-        group = self.groups[name]
         if name not in self.begun:
             self.begun.add(name)
-            self.listener.compiling(group)
-        order = make_order(self.plan, self.facts, self.store.folder, group, start)
-        return self.client.submit(
+            self.listener.compiling(self.groups[name])
+        order = self.order(name, start)
+        future = self.client.submit(
             compute_chunk,
             order,
             key=order.key,
@@ -147,16 +135,24 @@ class _Sweep:
             allow_other_workers=True,  # where it dies
             retries=_RETRIES,
         )
+        future.add_done_callback(self.done.put)
+        return future
 
-    def _take_in(self, future: Any, name: str, start: int, worker: str) -> None:
+    def _take_in(self) -> None:
+        """Count a chunk that came back, if one does soon."""
+        try:
+            future = self.done.get(timeout=_GLANCE)
+        except Empty:
+            return
+        name, start, _ = self.going.pop(future)
         if future.status != "finished":
             self.lost.setdefault(_reason(future), []).append(f"{name}-{start}")
             return
         outcome: Outcome = future.result()
-        if outcome.refused is not None:
+        if outcome.refused is None:
+            self._count(self.groups[name], outcome)
+        else:
             self._refuse(future, outcome.refused, name, start)
-            return
-        self._count(self.groups[name], outcome)
 
     def _count(self, group: Group, outcome: Outcome) -> None:
         self.tally.runs += outcome.runs
@@ -173,19 +169,6 @@ class _Sweep:
         future.release()
         if not self.client.nthreads():
             raise InputError(f"Worker {', '.join(workers)} cannot take part: {reason}.")
-
-
-def _done(going: dict[Any, Any]) -> list[Any]:
-    """The futures that are over, after a while at most."""
-    from distributed import wait
-
-    if not going:
-        time.sleep(_GLANCE)
-        return []
-    try:
-        return list(wait(list(going), timeout=_GLANCE, return_when="FIRST_COMPLETED").done)
-    except TimeoutError:
-        return []
 
 
 def _reason(future: Any) -> str:
@@ -207,28 +190,40 @@ def _some(names: list[str]) -> str:
     return ", ".join(names[:_TOLD]) + more
 
 
+def check_cluster(cluster: Cluster) -> None:
+    """Refuse a cluster that cannot be used, before anything is planned.
+
+    Raises:
+        InputError: without dask.distributed, and for an address that is none, or cannot be served.
+    """
+    _dask()
+    _, host, port = check_address(cluster.address)
+    if cluster.serve:
+        check_free(cluster.address, host, port)
+
+
 @contextmanager
 def _client(cluster: Cluster) -> Iterator[Any]:
     """A client of the scheduler, which is started here if that is asked for.
 
     Raises:
-        InputError: for an address that cannot be used.
+        InputError: for a cluster that cannot be used.
     """
+    check_cluster(cluster)
     dask, distributed = _dask()
     with dask.config.set(_SETTINGS):
-        if cluster.serve:
-            with _scheduler(cluster) as served, distributed.Client(served) as client:
-                yield client
-        else:
+        if not cluster.serve:
             with _connect(cluster.address) as client:
                 yield client
+            return
+        with _scheduler(cluster) as served, distributed.Client(served, **_CLIENT) as client:
+            yield client
 
 
 def _scheduler(cluster: Cluster) -> Any:
     """A scheduler in this process, and its own workers."""
     _, distributed = _dask()
-    scheme, host, port = check_address("serve", cluster.address)
-    check_free(cluster.address, host, port)
+    scheme, host, port = check_address(cluster.address)
     return distributed.LocalCluster(
         n_workers=cluster.workers,
         threads_per_worker=1,
@@ -254,10 +249,10 @@ def _worker_options() -> dict[str, Any]:
 
 def _connect(address: str) -> Any:
     _, distributed = _dask()
-    _, host, port = check_address("cluster", address)
+    _, host, port = check_address(address)
     wait_until_open(address, host, port, 0)
     try:
-        return distributed.Client(address, timeout=10, set_as_default=False)
+        return distributed.Client(address, timeout=10, **_CLIENT)
     except OSError as error:
         raise InputError(f"No scheduler of dask answers at {address}: {error}.") from None
 
@@ -276,7 +271,7 @@ def serve_worker(address: str, wait: float = _DEATH_TIMEOUT) -> None:
 
     dask, distributed = _dask()
     logging.getLogger("distributed").setLevel(logging.WARNING)
-    _, host, port = check_address("address", address)
+    _, host, port = check_address(address)
     wait_until_open(address, host, port, wait)
 
     async def live() -> None:

@@ -5,21 +5,23 @@ An order is text and numbers, its outcome counts: arrays go from the worker stra
 
 import json
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
-from functools import cache, lru_cache
+from functools import cache, lru_cache, partial
 from pathlib import Path
 from typing import Any
 
 from gramdyn._errors import InputError
 from gramdyn.sweep.compute import compile_group, count_failed, fetch_chunk, start_chunk
 from gramdyn.sweep.config import Config, digest_of
+from gramdyn.sweep.difference import differences
+from gramdyn.sweep.lock import NAME
 from gramdyn.sweep.manifest import make_manifest
 from gramdyn.sweep.plan import Group, Plan, make_plan
+from gramdyn.sweep.results import read_manifest
 from gramdyn.sweep.runtime import use_all_cores, use_compile_cache
 from gramdyn.sweep.store import Store
 
-# Of the manifest: what must be the same wherever a sweep is computed.
-_SAME = ("digest", "gramdyn", "commit", "versions", "device")
 _PROGRAMS = 4  # compiled programs a worker keeps
 
 
@@ -29,23 +31,22 @@ class Order:
 
     Attributes:
         config: The resolved configuration, as JSON.
-        facts: What must be the same here as where the order was made.
         folder: Run folder, at the same path on every machine.
+        holder: What the folder's lock said when the order was given.
         group: Name of the group.
         start: Index of the chunk's first run.
     """
 
     config: str
-    facts: dict[str, Any]
     folder: str
+    holder: str
     group: str
     start: int
 
     @property
     def key(self) -> str:
         """A name for the order, the same whenever the same chunk of the same folder is meant."""
-        words = (self.facts["digest"], self.folder, self.group, self.start)
-        return f"chunk-{digest_of(words)[:32]}"
+        return f"chunk-{digest_of([self.config, self.folder, self.group, self.start])[:32]}"
 
 
 @dataclass(frozen=True)
@@ -67,20 +68,10 @@ class Outcome:
     refused: str | None = None
 
 
-def facts_of(plan: Plan) -> dict[str, Any]:
-    """What two processes must agree on to compute for one folder, its groups left out."""
-    manifest = make_manifest(plan)
-    return {name: manifest[name] for name in _SAME}
-
-
-def make_order(plan: Plan, facts: dict[str, Any], folder: Path, group: Group, start: int) -> Order:
-    """The order of a chunk; `facts` are the plan's."""
+def make_orders(plan: Plan, folder: Path) -> Callable[[str, int], Order]:
+    """From group and start to orders, for a folder whose lock this process holds."""
     config = json.dumps(plan.config.resolved())
-    return Order(config, {**facts, **_shape(group)}, str(folder.resolve()), group.name, start)
-
-
-def _shape(group: Group) -> dict[str, Any]:
-    return {"group": group.name, "runs": len(group.jobs), "chunk": group.chunk}
+    return partial(Order, config, str(folder.resolve()), _holder(folder))
 
 
 def compute_chunk(order: Order) -> Outcome:
@@ -89,13 +80,14 @@ def compute_chunk(order: Order) -> Outcome:
     What is wrong with the process itself, not with the chunk, is told as `refused`.
     """
     try:
-        group, plan = _agreed(order)
+        plan = _agreed(order.config, order.folder)
     except InputError as error:
         return Outcome(refused=" ".join(str(error).split()))
+    group = next(group for group in plan.groups if group.name == order.group)
     store = Store(Path(order.folder))
     there = store.facts(group, order.start)
     # A worker may have died between the marker and the answer.
-    return _counts(there) if there else _compute(order, group, plan, store)
+    return Outcome(there["runs"], there["failed"]) if there else _compute(order, group, plan, store)
 
 
 def _compute(order: Order, group: Group, plan: Plan, store: Store) -> Outcome:
@@ -104,31 +96,19 @@ def _compute(order: Order, group: Group, plan: Plan, store: Store) -> Outcome:
     seconds, fresh = time.perf_counter() - begun, _program.cache_info().misses - known
     arrays = fetch_chunk(start_chunk(program, group, plan, order.start), group, order.start)
     failed = count_failed(arrays)
+    _check_holder(order)
     store.write(group, order.start, arrays, {"failed": failed})
     return Outcome(group.runs_from(order.start), failed, fresh, seconds if fresh else 0.0)
 
 
-def _counts(marker: dict[str, Any]) -> Outcome:
-    return Outcome(int(marker["runs"]), int(marker.get("failed", 0)))
+def _check_holder(order: Order) -> None:
+    """Refuse to write for a driver that is gone, into a folder that another one has taken."""
+    if _holder(Path(order.folder)) != order.holder:
+        raise InputError(f"Folder {order.folder} is another process's by now.")
 
 
-def _agreed(order: Order) -> tuple[Group, Plan]:
-    """The order's group as planned here.
-
-    Raises:
-        InputError: where the folder is not there, or the plan made here is another.
-    """
-    if not (Path(order.folder) / "manifest.json").exists():
-        raise InputError(f"folder {order.folder} must be at the same path here, but is not there")
-    _settle()
-    plan, facts = _plan(order.config)
-    group = next((g for g in plan.groups if g.name == order.group), None)
-    found = {**facts, **(_shape(group) if group else {"group": None})}
-    for name, mine in found.items():
-        if mine != order.facts[name]:
-            raise InputError(f"its {name} is {mine}, but must be {order.facts[name]}")
-    assert group is not None
-    return group, plan
+def _holder(folder: Path) -> str:
+    return (folder / NAME).read_text()
 
 
 @cache
@@ -139,13 +119,27 @@ def _settle() -> None:
 
 
 @lru_cache(maxsize=2)
-def _plan(config: str) -> tuple[Plan, dict[str, Any]]:
-    """The plan made here, and its facts."""
-    plan = make_plan(Config.model_validate(json.loads(config)))
-    return plan, facts_of(plan)
+def _agreed(config: str, folder: str) -> Plan:
+    """The plan made here.
+
+    Raises:
+        InputError: where it is not the sweep that the folder is for.
+    """
+    there = read_manifest(folder)
+    plan = _plan(config)
+    found = differences(there, make_manifest(plan))
+    if found:
+        raise InputError(f"it would compute another sweep: {'; '.join(found)}")
+    return plan
+
+
+@lru_cache(maxsize=2)
+def _plan(config: str) -> Plan:
+    _settle()
+    return make_plan(Config.model_validate(json.loads(config)))
 
 
 @lru_cache(maxsize=_PROGRAMS)
 def _program(config: str, name: str) -> Any:
-    plan, _ = _plan(config)
-    return compile_group(next(g for g in plan.groups if g.name == name), plan)
+    plan = _plan(config)
+    return compile_group(next(group for group in plan.groups if group.name == name), plan)
