@@ -34,14 +34,8 @@ def make_skeleton(plan: Plan) -> dict[str, bytes]:
 def chunk_files(group: Group, start: int) -> list[str]:
     """Files of the chunk that starts at this run, by path in its group; `status` is the last."""
     index = start // group.chunk
-    found = [f"{name}/c/{index}/{place}" for name in group.shapes for place in _grid(group, name)]
-    return [*found, *(f"{name}/c/{index}" for name in _PER_RUN)]
-
-
-def chunk_roots(group: Group, start: int) -> list[str]:
-    """Files and folders that hold the chunk and nothing else, by path in its group."""
-    names = [*reversed(_PER_RUN), *group.shapes]
-    return [f"{name}/c/{start // group.chunk}" for name in names]
+    found = [f"{name}/c.{index}.{place}" for name in group.shapes for place in _grid(group, name)]
+    return [*found, *(f"{name}/c.{index}" for name in _PER_RUN)]
 
 
 def in_order(names: Iterable[str]) -> list[str]:
@@ -55,7 +49,7 @@ def _grid(group: Group, name: str) -> Iterator[str]:
     chunks = _chunks(sizes, group.chunk, group.shapes[name].dtype.itemsize)
     counts = [-(-size // chunk) for size, chunk in zip(sizes, chunks, strict=True)]
     for place in itertools.product(*map(range, counts[1:])):
-        yield "/".join(map(str, place))
+        yield ".".join(map(str, place))
 
 
 def _sizes(group: Group, name: str) -> tuple[int, ...]:
@@ -111,6 +105,8 @@ def _create(
         chunks=chunks,
         dimension_names=axes,
         fill_value=fill,
+        # Flat: a folder an axis would take more disk than most chunks.
+        chunk_key_encoding={"name": "default", "separator": "."},
         # The checksum is the last thing done to the bytes, so a reader checks it before all else.
         compressors=(ZstdCodec(), Crc32cCodec()),
     )

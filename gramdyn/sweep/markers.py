@@ -25,7 +25,8 @@ def read_marker(path: Path) -> dict[str, Any] | None:
         found = read_json(path)
     except (OSError, ValueError):
         return None
-    return found if isinstance(found, dict) and found.keys() >= _KEYS else None
+    good = isinstance(found, dict) and found.keys() >= _KEYS and isinstance(found["files"], dict)
+    return found if good else None
 
 
 def read_markers(folder: Path) -> dict[str, dict[int, dict[str, Any] | None]]:

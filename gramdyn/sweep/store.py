@@ -18,7 +18,7 @@ import numpy as np
 import zarr
 
 from gramdyn._errors import InputError
-from gramdyn.sweep.arrays import chunk_files, chunk_roots, in_order, make_skeleton
+from gramdyn.sweep.arrays import chunk_files, in_order, make_skeleton
 from gramdyn.sweep.clock import now, now_finely
 from gramdyn.sweep.damage import ARRAYS, LAYOUT, is_sound
 from gramdyn.sweep.difference import differences
@@ -119,6 +119,7 @@ class Store:
             for start in found:
                 self._clear(group, start)
             if found:
+                self._clean(group)
                 self._reopen()
         except OSError as error:
             raise InputError(self.stopped(error.strerror or str(error))) from None
@@ -128,17 +129,23 @@ class Store:
         path = marker_path(self.folder, group.name, start)
         if not path.exists():
             return False
-        marker, files = read_marker(path), chunk_files(group, start)
-        if marker is not None and is_sound(self.arrays / group.name, marker, files):
+        marker, runs = read_marker(path), group.runs_from(start)
+        node, files = self.arrays / group.name, chunk_files(group, start)
+        if marker and marker["runs"] == runs and is_sound(node, marker, files):
             return True
-        self.repaired += group.runs_from(start)
+        self.repaired += runs
         return False
 
     def _clear(self, group: Group, start: int) -> None:
         """Remove a chunk: its status, then its other files, then its marker."""
-        for name in chunk_roots(group, start):
+        for name in reversed(chunk_files(group, start)):
             remove(self.arrays / group.name / name)
         remove(marker_path(self.folder, group.name, start))
+
+    def _clean(self, group: Group) -> None:
+        """Remove what zarr had begun to write when it was killed."""
+        for path in (self.arrays / group.name).glob("*/*.partial"):
+            remove(path)
 
     def _reopen(self) -> None:
         """Note in the manifest that it is not finished, if it was."""

@@ -4,18 +4,16 @@ import signal
 import subprocess
 import sys
 import time
-from pathlib import Path
 
 import jax
 import numpy as np
 import pytest
+from support.folders import TINY, arrays_of, assert_same_bits
 
 import gramdyn as gd
 from gramdyn import InputError
 from gramdyn.sweep import load_config, make_plan, open, run_plan, run_sweep
 from gramdyn.sweep.files import read_json
-
-TINY = Path(__file__).parents[2] / "configs" / "smoke" / "tiny.yaml"
 
 
 @pytest.fixture(scope="module")
@@ -23,19 +21,6 @@ def tiny(tmp_path_factory):
     folder = tmp_path_factory.mktemp("tiny") / "run"
     tally = run_sweep(load_config(TINY), folder)
     return folder, tally
-
-
-def arrays_of(folder):
-    """Every stored array by node and name, read into memory."""
-    tree = open(folder)
-    nodes = {name: node.to_dataset().load() for name, node in tree.children.items()}
-    return {(n, k): np.asarray(v) for n, data in nodes.items() for k, v in data.variables.items()}
-
-
-def assert_same_bits(one, other):
-    assert one.keys() == other.keys()
-    for key in one:
-        np.testing.assert_array_equal(one[key], other[key], err_msg=str(key))
 
 
 def test_every_run_equals_the_same_run_by_hand(tiny):

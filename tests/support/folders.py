@@ -1,0 +1,52 @@
+"""Sweeps of a second, and what stands in their folders."""
+
+import shutil
+from pathlib import Path
+
+import numpy as np
+
+from gramdyn.sweep import Plan, load_config, make_plan, open
+
+TINY = Path(__file__).parents[2] / "configs" / "smoke" / "tiny.yaml"
+
+# One group of 12 runs in 3 chunks of 4.
+_SMALL = (
+    *("sweep={seed: {count: 12}}", "network.width=4", "scheme.n_steps=20"),
+    *("record={every: 10, of: [loss, layer_kernels]}", "scheme.step_size={relative: 0.5}"),
+    *("runtime.devices=1", "runtime.memory_gb=6e-5"),
+)
+
+
+def small_plan(*changes: str) -> Plan:
+    """The plan of 12 runs in 3 chunks."""
+    plan = make_plan(load_config(TINY, [*_SMALL, *changes]))
+    assert [list(group.starts) for group in plan.groups] == [[0, 4, 8]]
+    return plan
+
+
+def arrays_of(folder: Path) -> dict[tuple[str, str], np.ndarray]:
+    """Every stored array by node and name, read into memory."""
+    nodes = {name: node.to_dataset().load() for name, node in open(folder).children.items()}
+    return {(n, k): np.asarray(v) for n, data in nodes.items() for k, v in data.variables.items()}
+
+
+def assert_same_bits(one: dict, other: dict) -> None:
+    """The same arrays with the same numbers in them."""
+    assert one.keys() == other.keys()
+    for key in one:
+        np.testing.assert_array_equal(one[key], other[key], err_msg=str(key))
+
+
+def contents_of(folder: Path) -> dict[str, bytes]:
+    """Every file below a folder, by path."""
+    return {
+        str(path.relative_to(folder)): path.read_bytes()
+        for path in sorted(folder.rglob("*"))
+        if path.is_file()
+    }
+
+
+def copy_of(folder: Path, to: Path) -> Path:
+    """A copy of a folder, to be damaged."""
+    shutil.copytree(folder, to)
+    return to
