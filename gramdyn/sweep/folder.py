@@ -36,7 +36,7 @@ def make_folder(folder: Path, files: Mapping[str, bytes]) -> bool:
     beside = beside_of(folder)
     try:
         beside.mkdir()
-        with locked(beside):  # who cleans up sees that it is being built
+        with locked(beside, told=folder):  # who cleans up sees that it is being built
             _fill(beside, files)
             return _move(beside, folder)
     finally:

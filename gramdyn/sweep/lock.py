@@ -41,22 +41,36 @@ class Owner:
 
 
 @contextmanager
-def locked(folder: Path) -> Iterator[None]:
+def locked(folder: Path, told: Path | None = None) -> Iterator[None]:
     """Hold the folder for writing inside the block.
+
+    Args:
+        folder: The folder, which is there.
+        told: How it is called in errors, if otherwise.
 
     Raises:
         InputError: if another process holds it, named by pid, host and since when; or if the
             folder cannot be written.
     """
+    path = folder / NAME
+    with _errors_told(told or folder):
+        # Only read from here on, so that the disk may be made read-only under a sweep.
+        descriptor = os.open(path, os.O_RDONLY | os.O_CREAT, 0o644)
     try:
-        descriptor = os.open(folder / NAME, os.O_RDWR | os.O_CREAT, 0o644)
-    except OSError as error:
-        raise InputError(f"Folder {folder} cannot be written: {error.strerror}.") from None
-    try:
-        _take(descriptor, folder)
+        with _errors_told(told or folder):
+            _take(descriptor, path)
         yield
     finally:
         os.close(descriptor)
+
+
+@contextmanager
+def _errors_told(folder: Path) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        reason = error.strerror or error
+        raise InputError(f"Folder {folder} cannot be written: {reason}.") from None
 
 
 def owner_of(folder: Path) -> Owner | None:
@@ -76,16 +90,12 @@ def owner_of(folder: Path) -> Owner | None:
     return None
 
 
-def _take(descriptor: int, folder: Path) -> None:
-    try:
-        free = _try(descriptor)
-        if free and _is_still(descriptor, folder):
-            _write_owner(descriptor)
-            return
-    except OSError as error:
-        raise InputError(f"Folder {folder} cannot be locked: {error.strerror}.") from None
+def _take(descriptor: int, path: Path) -> None:
+    if _try(descriptor) and _is_still(descriptor, path):
+        _write_owner(path)
+        return
     holder = _read_owner(descriptor)
-    raise InputError(f"Folder {folder} is being written by {holder}; wait for it, or stop it.")
+    raise InputError(f"Folder {path.parent} is being written by {holder}; wait for it, or stop it.")
 
 
 def _try(descriptor: int) -> bool:
@@ -99,19 +109,20 @@ def _try(descriptor: int) -> bool:
     return False
 
 
-def _is_still(descriptor: int, folder: Path) -> bool:
+def _is_still(descriptor: int, path: Path) -> bool:
     """Whether the file locked is the folder's still: it may have been set aside meanwhile."""
     try:
-        return os.path.samestat(os.fstat(descriptor), os.stat(folder / NAME))
+        return os.path.samestat(os.fstat(descriptor), path.stat())
     except FileNotFoundError:
         return False
 
 
-def _write_owner(descriptor: int) -> None:
+def _write_owner(path: Path) -> None:
     owner = Owner(os.getpid(), socket.gethostname(), now())
-    text = json.dumps(asdict(owner)).encode()
-    os.pwrite(descriptor, text, 0)
-    os.ftruncate(descriptor, len(text))
+    text = json.dumps(asdict(owner))
+    with path.open("r+") as file:  # in place: another file would have another lock
+        file.write(text)
+        file.truncate()
 
 
 def _read_owner(descriptor: int) -> Owner:

@@ -36,7 +36,7 @@ def flip(path):
 
 
 def cut(path):
-    path.write_bytes(path.read_bytes()[:-1])
+    path.write_bytes(path.read_bytes()[:-3])
 
 
 def lose(path):
@@ -68,11 +68,12 @@ def test_the_plan_names_every_file(plan, sound):
     assert not names & make_skeleton(plan).keys()
 
 
-@pytest.mark.parametrize("damage", [flip, cut, lose, empty])
-@pytest.mark.parametrize("name", [*CHUNK, "done/runs-4.json"])
+ALL = [(name, damage) for name in CHUNK for damage in (flip, cut, lose, empty)]
+ALL += [("done/runs-4.json", damage) for damage in (flip, cut, empty)]
+
+
+@pytest.mark.parametrize(("name", "damage"), ALL)
 def test_a_damaged_chunk_is_computed_again_and_no_other(plan, sound, tmp_path, name, damage):
-    if (name, damage) == ("done/runs-4.json", lose):
-        pytest.skip("a chunk without a marker is not there: no damage")
     folder = copy_of(sound, tmp_path / "run")
     damage(folder / name)
     times = {p: p.stat().st_mtime_ns for p in (folder / "done").iterdir()}
