@@ -21,7 +21,7 @@ def test_help_answers_in_a_second_without_jax():
         done = gramdyn("--help")
         times.append(time.perf_counter() - begun)
         assert done.returncode == 0
-    for command in ("run", "plan", "report", "list", "verify", "paper", "doctor"):
+    for command in ("run", "plan", "status", "report", "list", "verify", "paper", "doctor"):
         assert command in done.stdout
     # The best of three: the machine may be busy with something else.
     assert min(times) < 1.0

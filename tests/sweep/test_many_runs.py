@@ -1,7 +1,7 @@
 """Ten thousand runs of which three tenths diverge, each foretold by its step size.
 
 One hidden layer of linear units with a fixed readout is linear: r(t+1) = (1 - c K / max) r(t) with
-max the largest eigenvalue of K, and K the kernel, the same at every step: its eigenvectors give all.
+max the largest eigenvalue of the kernel K, which never changes. Its eigenvectors give every loss.
 """
 
 import numpy as np

@@ -136,11 +136,15 @@ def test_chunks_and_devices_change_no_value(tiny, tmp_path):
 def test_a_folder_goes_on_where_chunks_are_missing(tmp_path):
     run_sweep(load_config(TINY), tmp_path / "run")
     whole = arrays_of(tmp_path / "run")
+    manifest = read_json(tmp_path / "run" / "manifest.json")
     again = run_sweep(load_config(TINY), tmp_path / "run")
-    assert (again.runs, again.reused, again.programs) == (0, 24, 0)
+    assert (again.runs, again.reused, again.failed, again.programs) == (0, 24, 8, 0)
+    assert read_json(tmp_path / "run" / "manifest.json") == manifest  # when it was finished, too
     next((tmp_path / "run" / "done").glob("width-8-*")).unlink()
     part = run_sweep(load_config(TINY), tmp_path / "run")
-    assert (part.runs, part.reused, part.programs) == (12, 12, 1)
+    assert (part.runs, part.reused, part.failed, part.programs) == (12, 12, 8, 1)
+    counts = read_json(tmp_path / "run" / "manifest.json")["counts"]
+    assert (counts["runs"], counts["failed"], counts["reused"]) == (24, 8, 12)
     assert_same_bits(arrays_of(tmp_path / "run"), whole)
 
 
