@@ -46,6 +46,11 @@ class Average(AbstractDiagnostic):
         """An average does not."""
         return False
 
+    @property
+    def ignores_padding(self) -> bool:
+        """As the other diagnostic."""
+        return self.of.ignores_padding
+
     def dims(self) -> dict[str, Dims]:
         """Axes of the other diagnostic's arrays."""
         return {f"{name}_average": axes for name, axes in self.of.dims().items()}

@@ -35,6 +35,11 @@ class AbstractDiagnostic(eqx.Module):
         needs: eqx.AbstractVar[type]
         chatters: eqx.AbstractVar[bool]
 
+    @property
+    def ignores_padding(self) -> bool:
+        """Whether neurons that only fill a layer up leave its arrays as they are; unknown is no."""
+        return False
+
     @abstractmethod
     def dims(self) -> dict[str, Dims]:
         """Names of the axes of each array that `observe` gives, the time axis left out."""
@@ -71,6 +76,7 @@ class Instant(AbstractDiagnostic):
         axes: Names of the axes of each array; by default axes are numbered.
         needs: Class of fields it reads.
         chatters: Whether a kink's chatter shows in it, so that a running average is worth having.
+        sees_padding: Whether neurons that only fill a layer up may change its arrays.
     """
 
     name: str = eqx.field(static=True)
@@ -78,6 +84,12 @@ class Instant(AbstractDiagnostic):
     axes: tuple[tuple[str, Dims], ...] = eqx.field(static=True, default=())
     needs: type = eqx.field(static=True, default=NetworkFields)
     chatters: bool = eqx.field(static=True, default=False)
+    sees_padding: bool = eqx.field(static=True, default=True)
+
+    @property
+    def ignores_padding(self) -> bool:
+        """What it was entered with."""
+        return not self.sees_padding
 
     def dims(self) -> dict[str, Dims]:
         """Names of the axes, where they were given."""

@@ -21,37 +21,37 @@ from gramdyn.systems.network_fields import NetworkFields
 PAIR = ("sample", "output", "sample_2", "output_2")
 
 
-@diagnostic({"loss": ()}, needs=AbstractFields)
+@diagnostic({"loss": ()}, needs=AbstractFields, sees_padding=False)
 def loss(fields: AbstractFields) -> Float[Array, ""]:
     """Loss."""
     return fields.loss
 
 
-@diagnostic({"residual": ("sample", "output")})
+@diagnostic({"residual": ("sample", "output")}, sees_padding=False)
 def residual(fields: NetworkFields) -> Float[Array, "n C"]:
     """Residual r, shape (n, C)."""
     return fields.residual
 
 
-@diagnostic({"outputs": ("sample", "output")})
+@diagnostic({"outputs": ("sample", "output")}, sees_padding=False)
 def outputs(fields: NetworkFields) -> Float[Array, "n C"]:
     """Outputs f, shape (n, C)."""
     return fields.outputs
 
 
-@diagnostic({"layer_kernels": ("layer", *PAIR)}, chatters=True)
+@diagnostic({"layer_kernels": ("layer", *PAIR)}, chatters=True, sees_padding=False)
 def layer_kernels(fields: NetworkFields) -> Float[Array, "L n C n C"]:
     """Kernel of each trained layer, shape (layers, n, C, n, C)."""
     return fields.layer_kernels
 
 
-@diagnostic({"tangent_kernel": PAIR}, chatters=True)
+@diagnostic({"tangent_kernel": PAIR}, chatters=True, sees_padding=False)
 def tangent_kernel(fields: NetworkFields) -> Float[Array, "n C n C"]:
     """Sum of the layer kernels, shape (n, C, n, C)."""
     return fields.tangent_kernel
 
 
-@diagnostic({"conj_grams": ("hidden", *PAIR)}, chatters=True)
+@diagnostic({"conj_grams": ("hidden", *PAIR)}, chatters=True, sees_padding=False)
 def conj_grams(fields: NetworkFields) -> Float[Array, "L n C n C"]:
     """Gram of each hidden layer's sensitivities; at depth 1 the weighted co-activation."""
     return jnp.stack([conj_gram(sens) for sens in fields.sens[:-1]])
@@ -64,7 +64,7 @@ def coactivation(fields: NetworkFields) -> Float[Array, "L n n"]:
     return jnp.stack([share_active(active, dtype) for active in fields.active])
 
 
-@diagnostic({"alignment": (), "layer_alignment": ("layer",)}, chatters=True)
+@diagnostic({"alignment": (), "layer_alignment": ("layer",)}, chatters=True, sees_padding=False)
 def alignment(fields: NetworkFields) -> dict[str, Array]:
     """Cosine of the tangent kernel, and of each layer's kernel, with y y^T."""
     of = jax.vmap(lambda kernel: target_alignment(kernel, fields.targets))
@@ -88,6 +88,11 @@ class TopEigenvalues(AbstractDiagnostic):
     needs: ClassVar[type] = NetworkFields
     chatters: ClassVar[bool] = True
 
+    @property
+    def ignores_padding(self) -> bool:
+        """Kernels do not see neurons without weights."""
+        return True
+
     def dims(self) -> dict[str, Dims]:
         """Axes of the two arrays."""
         return {"top_eigenvalues": ("top",), "layer_top_eigenvalues": ("layer", "top")}
@@ -96,7 +101,11 @@ class TopEigenvalues(AbstractDiagnostic):
         """Eigenvalues by an iterative method."""
         top = lambda kernel: top_eigenvalues(as_matrix(kernel), self.count)  # noqa: E731
         # One after the other: each stops when it is done, and the iteration compiles once.
-        return _split("top_eigenvalues", jax.lax.map(top, fields.all_kernels)), memory
+        if len(fields.trained) == 1:  # then its kernel is the tangent kernel
+            found = jnp.repeat(top(fields.tangent_kernel)[None], 2, axis=0)
+        else:
+            found = jax.lax.map(top, fields.all_kernels)
+        return _split("top_eigenvalues", found), memory
 
 
 @register("top_eigenvalues")
@@ -105,7 +114,9 @@ def make_top_eigenvalues(count: int = 1) -> TopEigenvalues:
     return TopEigenvalues(check_positive_int("count", count))
 
 
-@diagnostic({"spectrum": ("rank",), "layer_spectrum": ("layer", "rank")}, chatters=True)
+@diagnostic(
+    {"spectrum": ("rank",), "layer_spectrum": ("layer", "rank")}, chatters=True, sees_padding=False
+)
 def spectra(fields: NetworkFields) -> dict[str, Array]:
     """All eigenvalues of the tangent and of each layer's kernel, descending. Cost (n C)^3."""
     return _split("spectrum", jax.vmap(lambda k: spectrum(as_matrix(k)))(fields.all_kernels))
@@ -118,6 +129,11 @@ class KernelMovement(AbstractDiagnostic):
     name: ClassVar[str] = "kernel_movement"
     needs: ClassVar[type] = NetworkFields
     chatters: ClassVar[bool] = True
+
+    @property
+    def ignores_padding(self) -> bool:
+        """Kernels do not see neurons without weights."""
+        return True
 
     def dims(self) -> dict[str, Dims]:
         """Axes of the two arrays."""
@@ -140,6 +156,11 @@ class Flips(AbstractDiagnostic):
     name: ClassVar[str] = "flips"
     needs: ClassVar[type] = NetworkFields
     chatters: ClassVar[bool] = False
+
+    @property
+    def ignores_padding(self) -> bool:
+        """A neuron without weights never flips."""
+        return True
 
     def dims(self) -> dict[str, Dims]:
         """Axes of the array."""

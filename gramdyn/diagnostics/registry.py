@@ -36,7 +36,11 @@ class _Entered:
 
 
 def diagnostic(
-    axes: dict[str, Dims], *, needs: type = NetworkFields, chatters: bool = False
+    axes: dict[str, Dims],
+    *,
+    needs: type = NetworkFields,
+    chatters: bool = False,
+    sees_padding: bool = True,
 ) -> Callable[[Callable[[Any], Any]], Callable[[Any], Any]]:
     """Enter a function of the fields as a diagnostic under its own name.
 
@@ -45,6 +49,8 @@ def diagnostic(
             {"residual": ("sample", "output")}.
         needs: Class of fields it reads.
         chatters: Whether a running average is worth having (see `Record`).
+        sees_padding: Whether neurons without weights, which fill a layer up to a wider one, may
+            change its arrays; where they may not, runs of unlike widths can share a program.
 
     Example:
         >>> @diagnostic({"mean_square": ()})
@@ -54,7 +60,7 @@ def diagnostic(
 
     def enter(function: Callable[[Any], Any]) -> Callable[[Any], Any]:
         name = function.__name__
-        made = Instant(name, function, tuple(axes.items()), needs, chatters)
+        made = Instant(name, function, tuple(axes.items()), needs, chatters, sees_padding)
         DIAGNOSTICS[name] = _Entered(function, made)
         return function
 

@@ -68,6 +68,11 @@ class AbstractScheme(eqx.Module):
         """Whether a step is that of plain gradient descent (an Euler step of the flow)."""
         return False
 
+    @property
+    def ignores_padding(self) -> bool:
+        """Whether entries of the state that are and stay zero change nothing for the others."""
+        return False
+
     def with_step_size(self, step_size: Scalar) -> "AbstractScheme":
         """The scheme with another step."""
         is_relative = lambda leaf: isinstance(leaf, Relative)  # noqa: E731
@@ -140,6 +145,11 @@ class GradientDescent(AbstractScheme):
         """Whether there is neither momentum nor decay."""
         return self.momentum is None and self.weight_decay is None
 
+    @property
+    def ignores_padding(self) -> bool:
+        """Each entry moves by its own gradient alone."""
+        return True
+
     def init(self, state: Any) -> Any:
         """Zero momentum, or nothing."""
         return None if self.momentum is None else jax.tree.map(jnp.zeros_like, state)
@@ -171,6 +181,11 @@ class RungeKutta4(AbstractScheme):
 
     def __check_init__(self) -> None:
         check_step(self.step_size)
+
+    @property
+    def ignores_padding(self) -> bool:
+        """Each entry moves by its own slopes alone."""
+        return True
 
     def init(self, state: Any) -> Any:
         """Nothing to remember."""

@@ -17,6 +17,7 @@ from gramdyn.kernels.gram import (
     as_matrix,
     conj_gram,
     cross_gram,
+    layer_gram,
     layer_kernel,
     tangent_kernel,
 )
@@ -63,6 +64,7 @@ __all__ = [
     "forward_field",
     "frobenius",
     "gram_operator_velocity",
+    "layer_gram",
     "layer_kernel",
     "leaky_mask",
     "learnt_conjugate",

@@ -41,7 +41,13 @@ def cross_gram(
     Of the activations after and before a step it is what the exact discrete law of the
     preactivations needs.
     """
-    gram = act @ other.T
+    return layer_gram(act @ other.T, scale=scale, bias=bias)
+
+
+def layer_gram(
+    gram: Float[Array, "m n"], *, scale: Scalar | None = None, bias: bool = False
+) -> Float[Array, "m n"]:
+    """A Gram of bare activations as a layer's: scale^2 gram (+ 1); see `act_gram`."""
     if scale is not None:
         gram = scale**2 * gram
     return gram + 1.0 if bias else gram

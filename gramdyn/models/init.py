@@ -7,13 +7,16 @@ from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Float
+import numpy as np
+from jax import lax
+from jaxtyping import Array, Float, Int
 
 from gramdyn._checks import check_known, check_positive_int, check_widths
 from gramdyn._types import Key, Scalar
 from gramdyn.models.activations import Activation, linear, relu
 from gramdyn.models.layers import Dense
 from gramdyn.models.network import Network
+from gramdyn.models.padding import forget_variances
 
 
 class Parametrization(NamedTuple):
@@ -26,6 +29,18 @@ class Parametrization(NamedTuple):
 
     multiplier: bool
     readout_power: float
+
+
+class Padded(NamedTuple):
+    """A network inside a program for wider ones: its own sizes, as arrays.
+
+    Attributes:
+        widths: Width of each hidden layer, shape (L,).
+        stds: What `layer_stds` gives for these widths, shape (L + 1,).
+    """
+
+    widths: Int[Array | np.ndarray, " L"]
+    stds: Float[Array | np.ndarray, " K"]
 
 
 PARAMETRIZATIONS: dict[str, Parametrization] = {
@@ -48,6 +63,7 @@ def init_network(
     weight_scale: Scalar = 1.0,
     output_scale: Scalar = 1.0,
     dtype: type | None = None,
+    padded: Padded | None = None,
 ) -> Network:
     """A dense network with random weights.
 
@@ -76,6 +92,8 @@ def init_network(
         weight_scale: sigma, a multiple of the usual standard deviation of hidden weights.
         output_scale: alpha, a multiple of the usual output.
         dtype: Floating type; JAX's default by default.
+        padded: Sizes of the network itself where `widths` are those it is filled up to with neurons
+            that never move (see `gramdyn.models.padding`), so that one program serves many widths.
 
     Raises:
         InputError: for widths or counts below 1, or an unknown parametrisation.
@@ -86,29 +104,68 @@ def init_network(
     check_positive_int("n_outputs", n_outputs)
     law, activation = PARAMETRIZATIONS[parametrization], activation or relu()
     dtype = dtype or jnp.zeros(()).dtype.type
-    normals = _draw(key, [*zip(widths, fans[:-1], strict=True), (n_outputs, widths[-1])], dtype)
+    shapes = [*zip(widths, fans[:-1], strict=True), (n_outputs, widths[-1])]
+    flat = jax.random.normal(key, (sum(map(math.prod, shapes)),), dtype)
+    if padded is None:
+        normals, stds = _cut(flat, shapes), layer_stds(fans, activation, parametrization)
+    else:
+        normals, stds = _cut_padded(flat, shapes, jnp.asarray(padded.widths)), tuple(padded.stds)
     hidden = [
-        _hidden(normal, math.sqrt(activation.gain / fan), weight_scale, law, activation, bias)
-        for normal, fan in zip(normals[:-1], fans[:-1], strict=True)
+        _hidden(normal, std, weight_scale, law, activation, bias)
+        for normal, std in zip(normals[:-1], stds[:-1], strict=True)
     ]
-    return Network((*hidden, _readout(normals[-1], output_scale, law, train_readout)))
+    network = Network((*hidden, _readout(normals[-1], stds[-1], output_scale, law, train_readout)))
+    return network if padded is None else forget_variances(network)
 
 
-def _draw(key: Key, shapes: Sequence[tuple[int, int]], dtype: type) -> list[Float[Array, "N M"]]:
-    """Standard normal arrays of these shapes, cut from one draw.
+def layer_stds(
+    fans: Sequence[int], activation: Activation, parametrization: str
+) -> tuple[float, ...]:
+    """Scale of each layer by law, weight and output scale left out.
+
+    Args:
+        fans: Inputs, then the width of each hidden layer.
+        activation: Of the hidden layers.
+        parametrization: One of `PARAMETRIZATIONS`.
+    """
+    power = PARAMETRIZATIONS[parametrization].readout_power
+    return (*(math.sqrt(activation.gain / fan) for fan in fans[:-1]), fans[-1] ** -power)
+
+
+def _cut(flat: Float[Array, " m"], shapes: Sequence[tuple[int, int]]) -> list[Float[Array, "N M"]]:
+    """Arrays of these shapes, cut from one draw.
 
     One draw and not one a layer: each costs a quarter of a second to compile.
     """
     sizes = [math.prod(shape) for shape in shapes]
-    flat = jax.random.normal(key, (sum(sizes),), dtype)
     ends = itertools.accumulate(sizes)
     cut = [flat[end - size : end] for size, end in zip(sizes, ends, strict=True)]
     return [piece.reshape(shape) for piece, shape in zip(cut, shapes, strict=True)]
 
 
+def _cut_padded(
+    flat: Float[Array, " m"], shapes: Sequence[tuple[int, int]], widths: Int[Array, " L"]
+) -> list[Float[Array, "N M"]]:
+    """The arrays that `_cut` gives a network of these widths, zeros around them.
+
+    Entry k of a draw does not depend on the length of the draw, so that a network has the same
+    weights in a wider program as in its own.
+    """
+    n_outputs, n_inputs = jnp.int32(shapes[-1][0]), jnp.int32(shapes[0][1])
+    rows, columns = [*widths, n_outputs], [n_inputs, *widths]
+    found, begin = [], jnp.int32(0)
+    for shape, n_rows, n_columns in zip(shapes, rows, columns, strict=True):
+        i, j = lax.broadcasted_iota(jnp.int32, shape, 0), lax.broadcasted_iota(jnp.int32, shape, 1)
+        inside = (i < n_rows) & (j < n_columns)
+        place = jnp.where(inside, begin + i * n_columns + j, 0)
+        found.append(jnp.where(inside, flat[place], jnp.zeros((), flat.dtype)))
+        begin = begin + n_rows * n_columns
+    return found
+
+
 def _hidden(
     normal: Float[Array, "N M"],
-    std: float,
+    std: Scalar,
     weight_scale: Scalar,
     law: Parametrization,
     activation: Activation,
@@ -123,11 +180,14 @@ def _hidden(
 
 
 def _readout(
-    normal: Float[Array, "C N"], output_scale: Scalar, law: Parametrization, trainable: bool
+    normal: Float[Array, "C N"],
+    std: Scalar,
+    output_scale: Scalar,
+    law: Parametrization,
+    trainable: bool,
 ) -> Dense:
     dtype = normal.dtype
-    power = jnp.asarray(normal.shape[1] ** -law.readout_power, dtype)
-    scale = jnp.asarray(output_scale, dtype) * power
+    scale = jnp.asarray(output_scale, dtype) * jnp.asarray(std, dtype)
     if law.multiplier:
         return Dense(normal, None, scale, linear(), trainable, jnp.ones((), dtype))
     return Dense(scale * normal, None, None, linear(), trainable, scale**2)

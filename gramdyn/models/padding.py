@@ -52,6 +52,14 @@ def pad_network(network: Network, widths: Sequence[int]) -> Network:
     )
 
 
+def forget_variances(network: Network) -> Network:
+    """The network without the `weight_variance` of its layers, which padding makes meaningless."""
+    spots = lambda net: [layer.weight_variance for layer in net.layers]  # noqa: E731
+    nothing = [None] * len(network.layers)
+    found: Network = eqx.tree_at(spots, network, nothing, is_leaf=lambda leaf: leaf is None)
+    return found
+
+
 def _pad(layer: Dense, n_out: int, n_in: int) -> Dense:
     bias = None if layer.bias is None else _fill(layer.bias, (n_out,))
     variance = layer.weight_variance if layer.weight.shape == (n_out, n_in) else None

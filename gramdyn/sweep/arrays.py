@@ -114,7 +114,7 @@ def _create(
 
 def _places(group: Group) -> dict[str, tuple[tuple[str, ...], np.ndarray]]:
     """Where each run stands on each axis of the sweep, and its seed, width and depth."""
-    found = {"seed": [job.config.seed for job in group.jobs]}
+    found = {"seed": [job.seed for job in group.jobs]}
     widths = [job.config.network.layer_widths for job in group.jobs]
     found["width"] = [max(w) for w in widths]
     found["depth"] = [len(w) for w in widths]

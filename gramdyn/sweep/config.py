@@ -133,15 +133,27 @@ class RecordConfig(Strict):
 
 
 # Keys of `runtime` that change no number.
-RUNNING = {"devices", "memory_gb", "batching"}
+RUNNING = {"devices", "memory_gb", "chunk_runs", "batching", "padding"}
 
 
 class RuntimeConfig(Strict):
-    """How it runs; only `diverged_above`, the loss ratio that ends a run, changes results."""
+    """How it runs; only `diverged_above`, the loss ratio that ends a run, changes results.
+
+    Attributes:
+        devices: Devices the runs are split over; all local ones by default.
+        memory_gb: What runs in flight may take.
+        chunk_runs: Most runs computed and written together, below what memory and time allow.
+        batching: One run after the other, all in lockstep, or by platform.
+        padding: Whether runs of unlike width share a program: where it pays, never, or always.
+            Their values are the same up to the last bits.
+        diverged_above: Loss, beside its first value, that ends a run.
+    """
 
     devices: Positive | None = None
     memory_gb: float = Field(default=4.0, gt=0)
+    chunk_runs: Positive | None = None
     batching: Literal["auto", "map", "vmap"] = "auto"
+    padding: Literal["auto", "never", "always"] = "auto"
     diverged_above: float = Field(default=1e6, gt=1)
 
 

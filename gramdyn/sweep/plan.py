@@ -1,7 +1,5 @@
-"""From a configuration to jobs, and from jobs to groups that share one compiled program."""
+"""What a configuration comes to: groups of runs, their programs, bytes and operations."""
 
-import itertools
-import json
 import math
 from dataclasses import dataclass
 from typing import Any
@@ -9,40 +7,18 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
-from pydantic import ValidationError
 
 from gramdyn._checks import check
-from gramdyn._errors import ConfigError, InputError
 from gramdyn.data.task import Task
 from gramdyn.diagnostics.record import Record
-from gramdyn.dynamics.batch import choose_batching
 from gramdyn.dynamics.loop import trajectory
-from gramdyn.sweep.axes import MOST
-from gramdyn.sweep.build import (
-    GroupBuild,
-    Recipe,
-    build_record,
-    build_scheme,
-    build_task,
-    group_params,
-    numbers_of,
-)
+from gramdyn.sweep.build import GroupBuild, Recipe, build_record, group_params
 from gramdyn.sweep.config import Config
-from gramdyn.sweep.load import explain, set_key
+from gramdyn.sweep.grouping import group_jobs, group_names
+from gramdyn.sweep.jobs import Job, build_tasks, expand
+from gramdyn.sweep.memory import RunCost, choose_chunk, held_bytes, live_bytes, process_bytes
 from gramdyn.sweep.runtime import Runtime
 from gramdyn.systems.network import NetworkSystem
-
-# Operations a device is given at a time on CPU: about a second, so that progress shows and a lost
-# chunk costs little. Accelerators get as many runs as memory holds.
-_CHUNK_FLOPS = 1e11
-
-
-@dataclass(frozen=True)
-class Job:
-    """One run: its resolved configuration and where it stands on each axis of the sweep."""
-
-    config: Config
-    place: dict[str, Any]
 
 
 @dataclass(frozen=True)
@@ -58,9 +34,8 @@ class Group:
         tasks: The distinct tasks of its runs.
         shapes: Shape and dtype of each record of one run, time axis leading.
         coordinates: "weights" or "gram".
-        run_flops: Operations of one run's training.
-        run_bytes: Bytes of one run's records.
-        work_bytes: Bytes of one run's state and fields while it runs, roughly.
+        widths: Width of each hidden layer of the program; narrower networks are filled up.
+        cost: What one run costs.
         chunk: Runs computed and written together.
     """
 
@@ -72,9 +47,8 @@ class Group:
     tasks: tuple[Task, ...]
     shapes: dict[str, jax.ShapeDtypeStruct]
     coordinates: str
-    run_flops: float
-    run_bytes: int
-    work_bytes: int
+    widths: tuple[int, ...]
+    cost: RunCost
     chunk: int
 
     @property
@@ -86,6 +60,16 @@ class Group:
     def n_steps(self) -> int:
         """Steps of each run."""
         return int(self.config.scheme.n_steps)  # type: ignore[attr-defined]
+
+    @property
+    def run_flops(self) -> float:
+        """Operations of one run's training."""
+        return self.cost.flops
+
+    @property
+    def run_bytes(self) -> int:
+        """Bytes of one run's records."""
+        return self.cost.record_bytes
 
     @property
     def starts(self) -> range:
@@ -126,6 +110,12 @@ class Plan:
         """Bytes of all records, before compression."""
         return sum(group.run_bytes * len(group.jobs) for group in self.groups)
 
+    @property
+    def peak_bytes(self) -> int:
+        """Bytes the process will need at most, itself included, estimated."""
+        held = [held_bytes(group.cost, group.chunk, self.runtime) for group in self.groups]
+        return process_bytes() + max(held)
+
 
 def make_plan(config: Config) -> Plan:
     """Expand, check and group a sweep; builds the tasks, traces each group, computes nothing.
@@ -136,138 +126,45 @@ def make_plan(config: Config) -> Plan:
     """
     runtime = Runtime.of(config)
     jobs = expand(config)
-    tasks = _build_tasks(jobs)
-    members: dict[str, list[Job]] = {}
-    for job in jobs:
-        members.setdefault(_signature(job, tasks[_task_key(job)]), []).append(job)
-    names = _group_names(list(members.values()), config)
+    tasks = build_tasks(jobs)
+    members = group_jobs(jobs, tasks, len(runtime.devices), runtime.platform)
+    names = group_names([runs for _, runs in members], config)
     with runtime.precision():
         groups = [
-            _make_group(name, runs, tasks, runtime)
-            for name, runs in zip(names, members.values(), strict=True)
+            _make_group(name, widths, runs, tasks, runtime)
+            for name, (widths, runs) in zip(names, members, strict=True)
         ]
     return Plan(config, tuple(groups), runtime)
 
 
-def expand(config: Config) -> list[Job]:
-    """Every combination of the axes' values as a job, checked.
-
-    Raises:
-        ConfigError: for a value of an axis that the key does not allow.
-    """
-    keys = list(config.sweep)
-    values = [axis.values() for axis in config.sweep.values()]
-    total = math.prod(len(choices) for choices in values)
-    if total > MOST:
-        raise ConfigError([f"sweep: may have at most {MOST} runs, but has {total}"])
-    base = config.resolved()
-    base["sweep"] = {}
-    made: dict[str, Config] = {}
-    jobs = []
-    for choice in itertools.product(*values):
-        place = dict(zip(keys, choice, strict=True))
-        cell = {key: value for key, value in place.items() if key != "seed"}
-        told = json.dumps(cell, sort_keys=True, default=str)
-        if told not in made:
-            made[told] = _cell(base, cell)
-            build_scheme(made[told].scheme, {})  # checks its numbers, which are arrays later on
-        job = made[told]
-        if "seed" in place:
-            job = _with_seed(job, place["seed"])
-        jobs.append(Job(job, place))
-    return jobs
-
-
-def _cell(base: dict[str, Any], cell: dict[str, Any]) -> Config:
-    data = json.loads(json.dumps(base))
-    for key, value in cell.items():
-        set_key(data, key.split("."), value, f"sweep.{key}")
-    try:
-        return Config.model_validate(data)
-    except ValidationError as error:
-        lines = explain(error, data, "sweep")
-        raise ConfigError([f"{line} (at {_told(cell)})" for line in lines]) from None
-
-
-def _with_seed(config: Config, seed: Any) -> Config:
-    if not isinstance(seed, int) or isinstance(seed, bool) or not 0 <= seed < 2**31:
-        raise ConfigError(
-            [f"sweep.seed: must be whole numbers from 0 to 2^31 - 1, but has {seed!r}"]
-        )
-    return config.model_copy(update={"seed": seed})
-
-
-def _told(cell: dict[str, Any]) -> str:
-    return ", ".join(f"{key}={value}" for key, value in cell.items())
-
-
-def _task_key(job: Job) -> str:
-    return json.dumps(job.config.task.model_dump(mode="json"), sort_keys=True)  # type: ignore[attr-defined]
-
-
-def _build_tasks(jobs: list[Job]) -> dict[str, Task]:
-    """Each distinct task once."""
-    found: dict[str, Task] = {}
-    for job in jobs:
-        key = _task_key(job)
-        if key not in found:
-            found[key] = build_task(job.config)
-    return found
-
-
-def _signature(job: Job, task: Task) -> str:
-    """Everything that changes the compiled program, as text."""
-    data = job.config.resolved()
-    for part in ("task", "seed", "sweep"):
-        data.pop(part)
-    for key in numbers_of(job.config):
-        part, name = key.split(".")
-        is_relative = isinstance(data[part][name], dict)
-        data[part][name] = "relative" if is_relative else "number"
-    return json.dumps([data, task.inputs.shape, task.targets.shape], sort_keys=True)
-
-
-def _group_names(groups: list[list[Job]], config: Config) -> list[str]:
-    """A name a group, from the axes that differ between groups and not within any."""
-    telling = [key for key in config.sweep if all(_constant(key, jobs) for jobs in groups)]
-    names = [
-        "_".join(f"{key.split('.')[-1]}-{jobs[0].place[key]}" for key in telling) or "runs"
-        for jobs in groups
-    ]
-    names = ["".join(c if c.isalnum() or c in "._-" else "-" for c in name) for name in names]
-    if len(set(names)) < len(names):
-        return [f"group-{i}" for i in range(len(names))]
-    return names
-
-
-def _constant(key: str, jobs: list[Job]) -> bool:
-    return len({json.dumps(job.place[key], sort_keys=True) for job in jobs}) == 1
-
-
-def _make_group(name: str, jobs: list[Job], tasks: dict[str, Task], runtime: Runtime) -> Group:
-    keys = list(dict.fromkeys(_task_key(job) for job in jobs))
+def _make_group(
+    name: str, widths: tuple[int, ...], jobs: list[Job], tasks: dict[str, Task], runtime: Runtime
+) -> Group:
+    keys = list(dict.fromkeys(job.cell.task_key for job in jobs))
     own = tuple(tasks[key] for key in keys)
-    index = [keys.index(_task_key(job)) for job in jobs]
-    config = jobs[0].config
-    dtype = np.dtype(config.precision)
-    build = GroupBuild(
-        np.stack([task.inputs for task in own]).astype(dtype),
-        np.stack([task.targets for task in own]).astype(dtype),
-        Recipe(config),
-    )
+    build = _build(jobs[0].config, own, widths, runtime)
+    places = {key: i for i, key in enumerate(keys)}
     params = group_params(
-        [job.config.seed for job in jobs], index, [numbers_of(j.config) for j in jobs]
+        jobs, [places[job.cell.task_key] for job in jobs], own[0].n_inputs, widths
     )
-    record = build_record(config.record)
-    n_steps = int(config.scheme.n_steps)  # type: ignore[attr-defined]
-    shapes, facts = _trace(build, params, record, n_steps, config)
+    record = build_record(jobs[0].config.record)
+    shapes, coordinates, cost = _trace(build, params, record, jobs[0].config)
     _check_names(shapes, record)
-    run_bytes = sum(math.prod(s.shape) * s.dtype.itemsize for s in shapes.values())
-    sizes = (facts["flops"], run_bytes, facts["work_bytes"])
-    chunk = _chunk_size(len(jobs), *sizes, runtime)
+    chunk = choose_chunk(len(jobs), cost, runtime, jobs[0].config.runtime.chunk_runs)
     return Group(
-        name, tuple(jobs), build, params, record, own, shapes, facts["coordinates"], *sizes, chunk
+        name, tuple(jobs), build, params, record, own, shapes, coordinates, widths, cost, chunk
     )
+
+
+def _build(
+    config: Config, tasks: tuple[Task, ...], widths: tuple[int, ...], runtime: Runtime
+) -> GroupBuild:
+    """The function from one run's parameters to its system and scheme, data in the run's dtype."""
+    stack = lambda arrays: np.stack(arrays).astype(runtime.dtype)  # noqa: E731
+    # Once for all runs, in float64: each would need it to start in Gram coordinates.
+    grams = stack([task.inputs @ task.inputs.T for task in tasks])
+    inputs, targets = stack([task.inputs for task in tasks]), stack([t.targets for t in tasks])
+    return GroupBuild(inputs, targets, grams, Recipe(config), widths)
 
 
 _TAKEN = {"status", "failed_at", "step_size", "step", "targets", "label", "task_index", "seed"}
@@ -287,10 +184,11 @@ def _check_names(shapes: dict[str, jax.ShapeDtypeStruct], record: Record) -> Non
 
 
 def _trace(
-    build: GroupBuild, params: Any, record: Record, n_steps: int, config: Config
-) -> tuple[dict[str, jax.ShapeDtypeStruct], dict[str, Any]]:
-    """Shapes of one run's records and facts about its system, from tracing alone."""
+    build: GroupBuild, params: Any, record: Record, config: Config
+) -> tuple[dict[str, jax.ShapeDtypeStruct], str, RunCost]:
+    """Shapes of one run's records, its coordinates and its cost, from tracing alone."""
     facts: dict[str, Any] = {}
+    n_steps = int(config.scheme.n_steps)  # type: ignore[attr-defined]
     steps = record.saved_steps(n_steps)
 
     def run(params: Any, gaps: Any) -> Any:
@@ -299,38 +197,10 @@ def _trace(
         assert isinstance(system, NetworkSystem)
         facts["flops"] = float(system.step_flops() * n_steps)
         facts["coordinates"] = system.coordinates
-        leaves = jax.tree.leaves(system.initial_state())
-        facts["work_bytes"] = 4 * sum(leaf.size * leaf.dtype.itemsize for leaf in leaves)
         return trajectory(system, scheme, record, gaps, config.runtime.diverged_above)[1]
 
     one = jax.tree.map(lambda leaf: leaf[0], params)
-    shapes = jax.eval_shape(run, one, jnp.zeros(len(steps), jnp.int32))
-    return shapes, facts
-
-
-def _chunk_size(
-    runs: int, run_flops: float, run_bytes: int, work_bytes: int, runtime: Runtime
-) -> int:
-    """Runs computed together: as memory allows, on CPU in pieces of about a second a device."""
-    n_devices = len(runtime.devices)
-    if work_bytes * n_devices > runtime.memory_bytes:
-        raise InputError(
-            f"One run's weights and fields take about {work_bytes / 2**30:.2g} GiB on each of "
-            f"{n_devices} device(s), but runtime.memory_gb allows "
-            f"{runtime.memory_bytes / 2**30:.2g} in all; use fewer devices, or raise it."
-        )
-    # Two chunks' records live at once: one is computed while the other is written.
-    held = 2 * run_bytes
-    if choose_batching(runtime.batching, runtime.platform) == "vmap":
-        held += work_bytes
-    most = runtime.memory_bytes // max(held, 1)
-    if most < 1:
-        raise InputError(
-            f"One run's records take {held / 2**30:.2g} GiB twice over, but runtime.memory_gb "
-            f"allows {runtime.memory_bytes / 2**30:.2g}; record less, or less often, or raise it."
-        )
-    if runtime.platform == "cpu":
-        most = min(most, max(n_devices, int(_CHUNK_FLOPS * n_devices / max(run_flops, 1.0))))
-    n_chunks = math.ceil(runs / max(1, min(most, runs)))
-    even = math.ceil(runs / n_chunks)
-    return math.ceil(even / n_devices) * n_devices if even >= n_devices else even
+    traced, shapes = jax.make_jaxpr(run, return_shape=True)(one, jnp.zeros(len(steps), jnp.int32))
+    record_bytes = sum(math.prod(s.shape) * s.dtype.itemsize for s in shapes.values())
+    work_bytes = max(0, live_bytes(traced) - record_bytes)
+    return shapes, facts["coordinates"], RunCost(facts["flops"], record_bytes, work_bytes)

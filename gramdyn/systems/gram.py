@@ -12,7 +12,7 @@ import equinox as eqx
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
-from gramdyn.kernels.gram import act_gram
+from gramdyn.kernels.gram import act_gram, layer_gram
 from gramdyn.models.layers import AbstractLayer, Dense, GramDense
 
 # Measured: an n x n product replaces two n x d ones, and they break even near n = 1.2 d.
@@ -24,10 +24,13 @@ def choose_coordinates(n_samples: int, n_inputs: int) -> str:
     return "gram" if n_samples <= _BREAK_EVEN * n_inputs else "weights"
 
 
-def to_gram(layer: Dense, inputs: Float[Array, "n d"]) -> GramDense:
-    """The first layer in Gram coordinates."""
+def to_gram(
+    layer: Dense, inputs: Float[Array, "n d"], input_gram: Float[Array, "n n"] | None = None
+) -> GramDense:
+    """The first layer in Gram coordinates; `input_gram` is X X^T where it is at hand."""
     bias = layer.bias is not None
-    gram = act_gram(inputs, scale=layer.scale, bias=bias)
+    gram = act_gram(inputs) if input_gram is None else input_gram
+    gram = layer_gram(gram, scale=layer.scale, bias=bias)
     pre = layer.forward(inputs).pre
     outside, variance = jnp.ones((), pre.dtype), layer.weight_variance
     return GramDense(pre, outside, gram, layer.activation, layer.trainable, variance, bias)

@@ -126,7 +126,8 @@ def make_system(
     loss = SquaredLoss() if loss is None else loss
     if coordinates == "weights":
         return NetworkSystem(network, None, inputs, targets, loss, offset)
-    start = Network((to_gram(first, inputs), *network.layers[1:]))
+    gram = None if task.input_gram is None else jnp.asarray(task.input_gram)
+    start = Network((to_gram(first, inputs, gram), *network.layers[1:]))
     return NetworkSystem(start, first, inputs, targets, loss, offset)
 
 

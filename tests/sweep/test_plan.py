@@ -10,6 +10,7 @@ task: {kind: gaussian, n_samples: 6, n_inputs: 10}
 network: {width: 5, depth: 2}
 scheme: {kind: gradient_descent, step_size: 0.1, n_steps: 10}
 record: {every: 2, of: [loss, layer_kernels, flips]}
+runtime: {padding: never}
 """
 
 
@@ -58,11 +59,14 @@ def test_auto_coordinates_by_shape_and_by_scheme():
 
 
 def test_chunks_keep_to_the_memory_and_cover_every_run():
-    group = plan_of("sweep.seed={count: 50}", "runtime.memory_gb=0.0001").groups[0]
-    assert 2 * group.chunk * group.run_bytes <= 0.0001 * 2**30
-    assert group.chunk % len(jax.local_devices()) == 0
+    plan = plan_of("sweep.seed={count: 50}", "runtime.memory_gb=0.0001")
+    group, n_devices = plan.groups[0], len(jax.local_devices())
+    held = 2 * group.chunk * group.run_bytes + n_devices * group.cost.work_bytes
+    assert held <= 0.0001 * 2**30 < held + 2 * n_devices * group.run_bytes
+    assert group.chunk % n_devices == 0
     assert sum(group.runs_from(start) for start in group.starts) == 50
-    with pytest.raises(InputError, match=r"records take .*memory_gb allows"):
+    assert plan_of("sweep.seed={count: 50}", "runtime.chunk_runs=8").groups[0].chunk == 8
+    with pytest.raises(InputError, match=r"One run takes .*memory_gb allows"):
         plan_of(
             "record.of=[layer_kernels]",
             "record.every=1",
@@ -84,7 +88,7 @@ def test_chunks_keep_to_the_memory_and_cover_every_run():
         ("record={at: [0, 50]}", "lie within the run's 10 steps"),
         ("task.n_samples=0", "n_samples"),
         ("runtime.devices=999", "runtime.devices must be at most"),
-        ("network.width=1000000", "weights and fields take about"),
+        ("network.width=1000000", "weights and fields"),
         ("task={kind: [a]}", "unknown task"),
         ("sweep.seed=3", "must be a list of values"),
         ("seed=[", "KEY=VALUE with YAML"),
