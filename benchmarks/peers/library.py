@@ -23,7 +23,7 @@ class Build(eqx.Module):
 
     def __call__(self, params: Any) -> Any:
         weights, signs = params
-        hidden = [Dense(weight.T, None, None, gd.relu()) for weight in weights]
+        hidden = [Dense(weight, None, None, gd.relu()) for weight in weights]
         readout = Dense(signs[None], None, None, gd.linear(), trainable=False)
         system = gd.make_system(
             gd.Network((*hidden, readout)), self.task, loss=gd.SquaredLoss("mean")
@@ -34,7 +34,8 @@ class Build(eqx.Module):
 def simulation(case: Case, dtype: str, of: tuple[str, ...] = WANTED) -> Callable[[], gd.Result]:
     """The work of the case with these diagnostics, once a call."""
     weights, signs = initial(case, dtype)
-    params = ([jnp.asarray(weight) for weight in weights], jnp.asarray(signs))
+    # One row a neuron, as this library has them.
+    params = ([jnp.asarray(weight.swapaxes(1, 2)) for weight in weights], jnp.asarray(signs))
     build = Build(gd.make_task(*data(case)).cast(dtype), case.step_size)
     record = gd.Record(of, every=case.every)
 
