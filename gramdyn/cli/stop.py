@@ -16,7 +16,7 @@ def told_when_stopped() -> Iterator[None]:
     try:
         yield
     except KeyboardInterrupt as stop:
-        told = str(stop) or "Stopped before anything was computed."
+        told = str(stop) or "Stopped; the same command goes on."
         print(f"gramdyn: {told}", file=sys.stderr)
         sys.stdout.flush()
         sys.stderr.flush()

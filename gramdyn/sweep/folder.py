@@ -24,14 +24,17 @@ def make_folder(folder: Path, files: Mapping[str, bytes]) -> bool:
 
     Raises:
         OSError: if it cannot be written.
-        InputError: if it is the directory one stands in, which cannot be replaced.
+        InputError: if it is a directory that cannot be replaced.
     """
     folder = folder.resolve()  # a link to an empty directory is one
     _remove_leftovers(folder)
     if folder.is_dir() and any(folder.iterdir()):
         return False
-    if folder == Path.cwd():
-        raise InputError(f"Folder {folder} must not be the one you are in; name one with -o.")
+    if folder == Path.cwd() or os.path.ismount(folder):
+        raise InputError(
+            f"Folder {folder} must not be the one you are in, nor a mount point; "
+            "name one below it with -o."
+        )
     folder.parent.mkdir(parents=True, exist_ok=True)
     beside = beside_of(folder)
     try:

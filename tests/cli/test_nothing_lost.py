@@ -70,6 +70,20 @@ def test_ctrl_c_is_one_line_and_the_same_command_goes_on(tmp_path):
     assert f"{found[1]} reused" in done.stdout
 
 
+@pytest.mark.slow
+def test_of_two_commands_at_once_one_writes_and_the_other_is_refused(tmp_path):
+    words = [*COMMAND, "run", str(TINY), "-o", str(tmp_path / "run"), *LONG]
+    options = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
+    both = [subprocess.Popen(words, **options) for _ in range(2)]
+    told = {process.pid: process.communicate(timeout=120)[1] for process in both}
+    codes = {process.returncode: process.pid for process in both}
+    assert codes.keys() == {0, 2}, told
+    (line,) = told[codes[2]].strip().splitlines()
+    assert f"is being written by process {codes[0]} on" in line
+    assert [path.name for path in tmp_path.iterdir()] == ["run"]
+    assert (arrays_of(tmp_path / "run")["runs", "status"] == 0).all()
+
+
 def test_ctrl_c_before_the_sweep_begins_is_one_line_too(tmp_path):
     words = [*COMMAND, "run", str(TINY), "-o", str(tmp_path / "run")]
     process = subprocess.Popen(words, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)

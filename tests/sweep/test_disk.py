@@ -115,6 +115,12 @@ def test_a_disk_that_is_full_from_the_start(disk, plan):
     assert [path.name for path in disk.iterdir()] == ["ballast"]
 
 
+def test_a_mount_point_cannot_be_the_folder_itself(disk, plan):
+    with pytest.raises(InputError, match=r"nor a mount point; name one below it"):
+        run_plan(plan, disk)
+    assert list(disk.iterdir()) == []
+
+
 def test_a_disk_that_may_not_be_written(disk, plan, undisturbed):
     folder = disk / "run"
     remount = lambda how: mount("-o", f"remount,{how}", str(disk))  # noqa: E731
