@@ -6,7 +6,8 @@ be computed is left out, and told at the end. `distributed` is imported nowhere 
 """
 
 import logging
-from collections.abc import Iterator
+from collections import Counter
+from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -24,9 +25,10 @@ from gramdyn.sweep.store import Store
 
 _WORKER_TTL = 60  # seconds of silence after which a worker counts as dead
 _DEATH_TIMEOUT = 60  # seconds a worker tries to reach its scheduler
-_KILLS = 2  # workers a chunk may take with it and be tried again
+_TRIES = 3  # workers a chunk may take with it
 _RETRIES = 2  # times a chunk that raises is tried again: a file system may hiccup
 _TOLD = 8  # chunks named in a message
+_ANSWER = 10  # seconds in which a worker gives its counts
 _GLANCE = 0.25  # seconds between two looks for new workers
 
 # No pages: nothing but the scheduler's and the workers' own sockets answers. No stack sampling.
@@ -91,7 +93,9 @@ class _ClusterSweep(Sweep):
         self.board = Board(self.missing, work)
         self.going: dict[Any, tuple[str, int, str]] = {}  # chunks and their workers by future
         self.done: Queue[Any] = Queue()
-        self.begun: set[str] = set()
+        self.begun: set[str] = set()  # groups
+        self.refused: set[str] = set()  # workers
+        self.tries: Counter[tuple[str, int]] = Counter()
         self.lost: dict[str, list[str]] = {}  # chunks by what became of them
 
     def _run_groups(self) -> None:
@@ -114,13 +118,33 @@ class _ClusterSweep(Sweep):
             raise IncompleteError(self.store.stopped(f"{count} chunks not computed ({told})"))
 
     def _give_out(self) -> None:
-        """One chunk to each worker that has none; a second one would share its neighbour's fate."""
-        workers = self.client.nthreads()
-        self.board.keep(workers)
-        for worker in workers.keys() - {worker for *_, worker in self.going.values()}:
+        """One chunk to each worker that has none."""
+        workers = self.client.nthreads().keys()
+        self._take_back(workers)
+        busy = {worker for *_, worker in self.going.values()}
+        for worker in workers - busy - self.refused:
             chunk = self.board.take(worker)
             if chunk is not None:
                 self.going[self._submit(*chunk, worker)] = (*chunk, worker)
+
+    def _take_back(self, workers: Collection[str]) -> None:
+        """The chunks of workers that are not among these go to others, a few times."""
+        self.board.keep(workers)
+        for future, (name, start, worker) in list(self.going.items()):
+            if worker not in workers and not future.done():
+                del self.going[future]
+                future.cancel()
+                self._again(name, start)
+
+    def _again(self, name: str, start: int) -> None:
+        self.tries[name, start] += 1
+        if self.tries[name, start] < _TRIES:
+            self.board.put_back(name, start)
+        else:
+            self._lose(name, start, f"its worker died, {_TRIES} times")
+
+    def _lose(self, name: str, start: int, why: str) -> None:
+        self.lost.setdefault(why, []).append(f"{name}-{start}")
 
     def _submit(self, name: str, start: int, worker: str) -> Any:
         if name not in self.begun:
@@ -130,9 +154,8 @@ class _ClusterSweep(Sweep):
         future = self.client.submit(
             compute_chunk,
             order,
-            key=order.key,
+            key=f"{order.key}-{self.tries[name, start]}",
             workers=[worker],
-            allow_other_workers=True,  # where it dies
             retries=_RETRIES,
         )
         future.add_done_callback(self.done.put)
@@ -144,15 +167,22 @@ class _ClusterSweep(Sweep):
             future = self.done.get(timeout=_GLANCE)
         except Empty:
             return
-        name, start, _ = self.going.pop(future)
+        if future not in self.going:
+            return  # taken back
+        name, start, worker = self.going.pop(future)
         if future.status != "finished":
-            self.lost.setdefault(_reason(future), []).append(f"{name}-{start}")
+            self._lose(name, start, _reason(future))
             return
-        outcome: Outcome = future.result()
+        try:
+            outcome: Outcome = future.result(timeout=_ANSWER)
+        except TimeoutError:  # it died with its answer; the chunk is there
+            self._again(name, start)
+            return
         if outcome.refused is None:
             self._count(self.groups[name], outcome)
         else:
-            self._refuse(future, outcome.refused, name, start)
+            self.board.put_back(name, start)
+            self._refuse(worker, outcome.refused)
 
     def _count(self, group: Group, outcome: Outcome) -> None:
         self.tally.runs += outcome.runs
@@ -161,25 +191,18 @@ class _ClusterSweep(Sweep):
         self.tally.compile_seconds += outcome.compile_seconds
         self.listener.advance(group, outcome.runs, outcome.failed)
 
-    def _refuse(self, future: Any, reason: str, name: str, start: int) -> None:
-        """Send a worker away that would compute something else; its chunk goes to another."""
-        self.board.put_back(name, start)
-        workers = [worker for each in self.client.who_has([future]).values() for worker in each]
-        self.client.retire_workers(workers)
-        future.release()
-        if not self.client.nthreads():
-            raise InputError(f"Worker {', '.join(workers)} cannot take part: {reason}.")
+    def _refuse(self, worker: str, reason: str) -> None:
+        """Ask a worker no more that would compute something else."""
+        self.refused.add(worker)
+        if self.client.nthreads().keys() <= self.refused:
+            raise InputError(f"Worker {worker} cannot take part: {reason}.")
 
 
 def _reason(future: Any) -> str:
     """Why a chunk was not computed, in one line."""
-    from distributed import KilledWorker
-
     error = future.exception() if future.status == "error" else None
     if error is None:
         return str(future.status)
-    if isinstance(error, KilledWorker):
-        return f"its worker died, {_KILLS + 1} times"
     words = " ".join(str(error).split())
     return f"{type(error).__name__}: {words}"[:200]
 
@@ -236,7 +259,6 @@ def _scheduler(cluster: Cluster) -> Any:
             "dashboard_address": "127.0.0.1:0",
             "dashboard": False,
             "worker_ttl": _WORKER_TTL,
-            "allowed_failures": _KILLS,
         },
         **_worker_options(),
     )

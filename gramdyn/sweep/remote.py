@@ -4,6 +4,7 @@ An order is text and numbers, its outcome counts: arrays go from the worker stra
 """
 
 import json
+import sys
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -82,7 +83,9 @@ def compute_chunk(order: Order) -> Outcome:
     try:
         plan = _agreed(order.config, order.folder)
     except InputError as error:
-        return Outcome(refused=" ".join(str(error).split()))
+        reason = " ".join(str(error).split())
+        print(f"gramdyn: this worker cannot take part: {reason}", file=sys.stderr, flush=True)
+        return Outcome(refused=reason)
     group = next(group for group in plan.groups if group.name == order.group)
     store = Store(Path(order.folder))
     there = store.facts(group, order.start)

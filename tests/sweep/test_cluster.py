@@ -1,5 +1,6 @@
 """Sweeps on real worker processes, over the loopback."""
 
+import json
 import os
 import signal
 import socket
@@ -16,7 +17,7 @@ import pytest
 
 from gramdyn import InputError
 from gramdyn._errors import IncompleteError
-from gramdyn.sweep import cluster, load_config, make_plan, open, parse_config, remote, run_plan
+from gramdyn.sweep import cluster, make_plan, open, parse_config, remote, run_plan
 from gramdyn.sweep.cluster import Cluster, run_on_cluster, serve_worker
 from gramdyn.sweep.files import read_json
 from gramdyn.sweep.lock import locked
@@ -28,13 +29,13 @@ distributed = pytest.importorskip("distributed")
 CONFIG = """
 task: {kind: gaussian, n_samples: 16, n_inputs: 8, target: linear}
 network: {width: 48, depth: 2, parametrization: ntk}
-scheme: {kind: gradient_descent, step_size: {relative: 0.25}, n_steps: 16000}
-record: {every: 40, of: [loss, residual]}
+scheme: {kind: gradient_descent, step_size: {relative: 0.25}, n_steps: 24000}
+record: {every: 60, of: [loss, residual]}
 precision: float64
 runtime: {devices: 1, memory_gb: 0.0002}
 sweep:
   seed: {count: 5}
-  network.width: [40, 48]
+  network.depth: [1, 2]
 """
 
 
@@ -92,8 +93,8 @@ def pids(client):
     return client.run(lambda: __import__("os").getpid())
 
 
-def computing(client, done):
-    """Worker and chunk of a task that is inside the compiled program now; None without one."""
+def computing(client):
+    """A worker that is inside the compiled program now; None without one."""
     stacks = client.call_stack(keys=[key for keys in client.processing().values() for key in keys])
     for worker, tasks in stacks.items():
         for frames in tasks.values():
@@ -111,7 +112,7 @@ def test_a_killed_worker_costs_no_more_than_its_chunk(serial, tmp_path):
         done = tmp_path / "run" / "done"
         wait_for(lambda: any(done.glob("*.json")) or (sweep.done() and sweep.result()))
         with distributed.Client(address, set_as_default=False) as client:
-            worker = wait_for(lambda: computing(client, done))
+            worker = wait_for(lambda: computing(client))
             before = len(list(done.glob("*.json")))
             os.kill(pids(client)[worker], signal.SIGKILL)
             killed = time.monotonic()
@@ -123,3 +124,172 @@ def test_a_killed_worker_costs_no_more_than_its_chunk(serial, tmp_path):
     print(f"noticed after {noticed:.3f} s")
     assert (tally.runs, tally.reused, tally.failed) == (10, 0, 0)
     assert_same_bits(arrays_of(tmp_path / "run"), whole)
+
+
+def test_chunks_that_kill_or_raise_are_told_and_the_others_computed(serial, tmp_path, monkeypatch):
+    plan, _, whole = serial
+
+    def poisoned(order):
+        import os
+
+        if (order.group, order.start) == ("depth-1", 1):
+            os.kill(os.getpid(), 9)
+        if (order.group, order.start) == ("depth-2", 2):
+            raise ArithmeticError("two\nlines")
+        return remote.compute_chunk(order)
+
+    monkeypatch.setattr(cluster, "compute_chunk", poisoned)
+    with pytest.raises(IncompleteError) as caught:
+        run_on_cluster(plan, tmp_path / "run", Cluster(free_address(), workers=2))
+    told = str(caught.value)
+    assert "\n" not in told
+    assert "2 chunks not computed" in told
+    assert "depth-1-1: its worker died, 3 times" in told
+    assert "depth-2-2: ArithmeticError: two lines" in told
+    assert "8 of 10 runs are stored" in told
+    assert read_json(tmp_path / "run" / "manifest.json")["finished"] is None
+    again = run_plan(plan, tmp_path / "run")
+    assert (again.runs, again.reused) == (2, 8)
+    assert_same_bits(arrays_of(tmp_path / "run"), whole)
+
+
+def test_two_commands_are_a_sweep_and_a_killed_driver_is_resumed_without_them(serial, tmp_path):
+    """Two workers wait for their driver; it is killed, and the same command ends the sweep."""
+    _, file, whole = serial
+    address = free_address()
+    run, worker = ["run", str(file), "-o", str(tmp_path / "run")], ["worker", address]
+    serve = [*run, "--serve", address, "--workers", "0"]
+    done = tmp_path / "run" / "done"
+    with commands(worker, worker, serve) as (*workers, driver):
+        wait_for(lambda: any(done.glob("*.json")) or driver.poll())
+        driver.kill()
+        killed = time.monotonic()
+        assert [process.wait(60) for process in workers] == [0, 0]
+        print(f"workers ended {time.monotonic() - killed:.3f} s after their driver")
+    assert 0 < len(list(done.glob("*.json"))) < 10
+    with commands(run) as (again,):
+        told, mistakes = again.communicate(timeout=100)
+    assert (again.returncode, mistakes) == (0, "")
+    assert_same_bits(arrays_of(tmp_path / "run"), whole)
+    with commands(worker, [*serve[:3], str(tmp_path / "other"), *serve[4:]]) as (one, driver):
+        told, mistakes = driver.communicate(timeout=100)
+        assert (driver.returncode, mistakes) == (0, "")
+        assert one.wait(60) == 0
+        assert one.communicate() == (
+            f"worker of {address}, process {one.pid}\nthe scheduler has ended\n",
+            "",
+        )
+    assert f"gramdyn worker {address}" in told
+    assert "10 runs computed, 0 reused, none failed; 2 programs" in told
+    assert_same_bits(arrays_of(tmp_path / "other"), whole)
+
+
+def test_a_worker_that_would_compute_another_sweep_is_sent_away(serial, tmp_path, monkeypatch):
+    plan, _, _ = serial
+    monkeypatch.setattr(cluster, "make_orders", lambda *_: partial(other_orders, tmp_path / "run"))
+    with pytest.raises(InputError) as caught:
+        run_on_cluster(plan, tmp_path / "run", Cluster(free_address()))
+    assert "cannot take part: it would compute another sweep: seed: 0 there, 1 now" in str(
+        caught.value
+    )
+
+
+def other_orders(folder, group, start):
+    config = parse_config(CONFIG, changes=["seed=1"])
+    return remote.Order(json.dumps(config.resolved()), str(folder), "", group, start)
+
+
+def test_a_chunk_that_is_there_is_not_computed_again(serial, tmp_path, monkeypatch):
+    plan, _, _ = serial
+    monkeypatch.setattr(remote, "_settle", lambda: None)
+    store, group = Store(tmp_path / "run"), plan.groups[0]
+    store.create(plan)
+    with locked(store.folder):
+        order = remote.make_orders(plan, store.folder)(group.name, 1)
+    first = remote.compute_chunk(order)
+    assert (first.runs, first.failed, first.programs, first.refused) == (1, 0, 1, None)
+    monkeypatch.setattr(remote, "_compute", None)
+    assert remote.compute_chunk(order) == remote.Outcome(1, 0)
+
+
+def test_nothing_is_written_for_a_driver_that_lost_its_folder(serial, tmp_path, monkeypatch):
+    plan, _, _ = serial
+    monkeypatch.setattr(remote, "_settle", lambda: None)
+    store, group = Store(tmp_path / "run"), plan.groups[0]
+    store.create(plan)
+    (store.folder / "lock").write_text("one")
+    order = remote.make_orders(plan, store.folder)(group.name, 0)
+    (store.folder / "lock").write_text("another")
+    with pytest.raises(InputError, match="another process's by now"):
+        remote.compute_chunk(order)
+    assert store.facts(group, 0) is None
+
+
+@pytest.mark.parametrize(
+    ("address", "told"),
+    [
+        ("127.0.0.1:8786", "must be tcp://HOST:PORT, but this is '127.0.0.1:8786'"),
+        ("tcp://127.0.0.1", "must be tcp://HOST:PORT"),
+        ("tcp://127.0.0.1:x", "must be tcp://HOST:PORT"),
+        ("http://127.0.0.1:80", "must be tcp://HOST:PORT"),
+        ("tcp://192.0.2.77:8786", "Cannot listen at tcp://192.0.2.77:8786: Cannot assign"),
+    ],
+)
+def test_addresses_that_cannot_be_served_are_told(serial, tmp_path, address, told):
+    with pytest.raises(InputError) as caught:
+        run_on_cluster(serial[0], tmp_path / "run", Cluster(address))
+    assert told in str(caught.value)
+    assert "\n" not in str(caught.value)
+    assert not (tmp_path / "run").exists()
+
+
+def test_a_port_in_use_and_a_scheduler_that_is_not_there(serial, tmp_path):
+    with closing(socket.create_server(("127.0.0.1", 0))) as taken:
+        address = f"tcp://127.0.0.1:{taken.getsockname()[1]}"
+        with pytest.raises(InputError, match=f"Cannot listen at {address}: Address already in use"):
+            run_on_cluster(serial[0], tmp_path / "run", Cluster(address))
+    with pytest.raises(InputError, match=f"Nothing answers at {address}: Connection refused"):
+        run_on_cluster(serial[0], tmp_path / "run", Cluster(address, serve=False))
+    with pytest.raises(InputError, match=f"Nothing answers at {address}"):
+        serve_worker(address, wait=0.3)
+    assert not (tmp_path / "run").exists()
+
+
+def test_mistakes_of_the_command_line_are_one_line_and_status_2(serial, tmp_path):
+    run = ["run", str(serial[1]), "-o", str(tmp_path / "run")]
+    taken = socket.create_server(("127.0.0.1", 0))
+    address = f"tcp://127.0.0.1:{taken.getsockname()[1]}"
+    wrong = [[*run, "--serve", "here"], [*run, "--serve", address], ["worker", "there"]]
+    both = [*run, "--serve", address, "--cluster", address]
+    with closing(taken), commands(*wrong, both) as started:
+        for process in started:
+            told, mistakes = process.communicate(timeout=60)
+            assert (process.returncode, told) == (2, "")
+            assert mistakes.startswith("gramdyn: ")
+            assert mistakes.count("\n") == 1
+    assert not (tmp_path / "run").exists()
+
+
+def test_without_the_extra_it_is_named(serial, tmp_path, monkeypatch):
+    monkeypatch.setitem(sys.modules, "distributed", None)
+    with pytest.raises(InputError, match=r"pip install 'gramdyn\[cluster\]'"):
+        run_on_cluster(serial[0], tmp_path / "run", Cluster(free_address()))
+
+
+def test_a_run_on_one_machine_imports_no_scheduler(tmp_path):
+    script = (
+        "import sys; from gramdyn.cli import main\n"
+        "try: main()\n"
+        "finally: assert not {'distributed', 'tornado'} & sys.modules.keys()"
+    )
+    tiny = Path(__file__).parents[2] / "configs" / "smoke" / "tiny.yaml"
+    command = [sys.executable, "-c", script, "run", str(tiny), "-o", str(tmp_path / "run")]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=120)
+    assert (done.returncode, done.stderr) == (0, "")
+
+
+def test_a_resolved_configuration_is_read_again():
+    config = parse_config(CONFIG)
+    again = type(config).model_validate(config.resolved())
+    assert again == config
+    assert again.digest() == config.digest()
