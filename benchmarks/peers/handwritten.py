@@ -3,6 +3,7 @@
 The least that does this work: the difference to `library` is what the library's parts cost.
 """
 
+import functools
 from collections.abc import Callable
 from typing import Any
 
@@ -17,9 +18,15 @@ from gramdyn.kernels.spectra import top_eigenvalues
 
 def prepare(case: Case, dtype: str) -> Callable[[], Records]:
     """The whole work, once a call."""
-    inputs, targets = (jnp.asarray(part) for part in data(case, dtype))
-    weights, signs = initial(case, dtype)
-    state = ([jnp.asarray(weight) for weight in weights], jnp.asarray(signs))
+    given = jax.tree.map(jnp.asarray, (*data(case, dtype), initial(case, dtype)))
+    # Data are arguments: as constants XLA would compute their Gram while it compiles, and slowly.
+    with jax.default_matmul_precision("highest"):
+        program = jax.jit(functools.partial(work, case)).lower(*given).compile()
+    return lambda: Records(*(np.asarray(part) for part in program(*given)))
+
+
+def work(case: Case, inputs: Any, targets: Any, states: Any) -> tuple[Any, ...]:
+    """Everything that is recorded of all networks, traceable."""
     rate = case.step_size / case.n_samples
 
     def forward(layers: list[Any], readout: Any) -> tuple[list[Any], Any]:
@@ -74,6 +81,4 @@ def prepare(case: Case, dtype: str) -> Callable[[], Records]:
         end = observe(gram, *look(layers))
         return tuple(jnp.concatenate([a, b[None]]) for a, b in zip(seen, end, strict=True))
 
-    with jax.default_matmul_precision("highest"):
-        program = jax.jit(lambda state: lax.map(trajectory, state)).lower(state).compile()
-    return lambda: Records(*(np.asarray(part) for part in program(state)))
+    return lax.map(trajectory, states)
