@@ -14,6 +14,7 @@ from gramdyn.sweep import folder as folders
 from gramdyn.sweep import open, run_plan
 from gramdyn.sweep.files import write_atomic
 from gramdyn.sweep.folder import make_folder, set_aside
+from gramdyn.sweep.lock import locked
 from gramdyn.sweep.store import Store
 
 FILES = {"done/": b"", "a/b/c": b"1", "manifest.json": b"{}"}
@@ -99,6 +100,17 @@ def test_leftovers_of_the_dead_go_and_those_of_the_living_stay(tmp_path):
     inside.write_text("half")
     assert not make_folder(tmp_path / "run", FILES)
     assert not inside.exists()
+
+
+def test_one_being_built_by_a_process_not_seen_from_here_stays(tmp_path):
+    """As in another container: its number is nobody's here, but its lock is held."""
+    gone = subprocess.Popen([sys.executable, "-c", ""])
+    gone.wait()
+    beside = tmp_path / f".run.{gone.pid}.tmp"
+    beside.mkdir()
+    with locked(beside):
+        make_folder(tmp_path / "run", FILES)
+        assert beside.exists()
 
 
 def test_two_that_make_one_folder_at_once(tmp_path):
