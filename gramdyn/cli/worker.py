@@ -3,6 +3,7 @@
 import os
 
 from gramdyn._errors import InputError
+from gramdyn.sweep.address import check_address
 from gramdyn.sweep.cluster import Cluster, check_cluster, serve_worker
 
 
@@ -20,6 +21,9 @@ def choose_cluster(serve: str | None, workers: int, cluster: str | None) -> Clus
 
 def work(address: str, wait: float) -> None:
     """Be a worker until the scheduler ends."""
+    check_address(address)
+    # Its own words tell all; to see dask's, set this to "info". Read where dask is first imported.
+    os.environ.setdefault("DASK_LOGGING__DISTRIBUTED", "critical")
     print(f"worker of {address}, process {os.getpid()}", flush=True)
     serve_worker(address, wait)
     print("the scheduler has ended")

@@ -272,7 +272,7 @@ def _worker_options() -> dict[str, Any]:
 def _connect(address: str) -> Any:
     _, distributed = _dask()
     _, host, port = check_address(address)
-    wait_until_open(address, host, port, 0)
+    wait_until_open(address, host, port, 0.0)
     try:
         return distributed.Client(address, timeout=10, **_CLIENT)
     except OSError as error:
@@ -292,7 +292,6 @@ def serve_worker(address: str, wait: float = _DEATH_TIMEOUT) -> None:
     import asyncio
 
     dask, distributed = _dask()
-    logging.getLogger("distributed").setLevel(logging.WARNING)
     _, host, port = check_address(address)
     wait_until_open(address, host, port, wait)
 
@@ -301,7 +300,7 @@ def serve_worker(address: str, wait: float = _DEATH_TIMEOUT) -> None:
             address,
             nthreads=1,
             host=distributed.utils.get_ip(host),
-            silence_logs=logging.WARNING,
+            silence_logs=logging.CRITICAL,
             **_worker_options(),
         )
         async with nanny:
