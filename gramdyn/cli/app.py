@@ -75,11 +75,18 @@ def worker(
 
 
 @app.command()
-def plan(config: ConfigFile, change: Changes = None) -> None:
-    """Show groups, runs, bytes, operations and chunks of a sweep without running it."""
+def plan(
+    config: ConfigFile,
+    change: Changes = None,
+    time: Annotated[
+        bool,
+        typer.Option(help="Time short pieces of the largest programs to say how long it takes."),
+    ] = True,
+) -> None:
+    """Show groups, runs, bytes, operations, chunks and expected time of a sweep, not run."""
     from gramdyn.cli.run import plan_config
 
-    plan_config(config, change or [])
+    plan_config(config, change or [], time=time)
 
 
 @app.command()

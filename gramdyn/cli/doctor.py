@@ -2,7 +2,7 @@
 
 import jax
 
-from gramdyn.cli.tables import make_console
+from gramdyn.cli.console import make_console
 from gramdyn.sweep.canary import wrong_sums
 from gramdyn.sweep.manifest import versions
 from gramdyn.sweep.runtime import cache_folder, use_all_cores, use_compile_cache

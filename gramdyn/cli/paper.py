@@ -5,8 +5,8 @@ from pathlib import Path
 from rich.console import Console
 from rich.table import Table
 
+from gramdyn.cli.console import make_console
 from gramdyn.cli.progress import Progress
-from gramdyn.cli.tables import make_console
 from gramdyn.experiments.registry import CLAIMS
 from gramdyn.experiments.reproduce import Outcome, find_claim, reproduce
 from gramdyn.sweep.runtime import use_all_cores, use_compile_cache

@@ -6,25 +6,41 @@ from rich.console import Console
 from rich.progress import BarColumn, TaskID, TextColumn, TimeElapsedColumn
 from rich.progress import Progress as Bar
 
+from gramdyn.cli.console import told_seconds
+from gramdyn.sweep.calibrate import measure_peak
 from gramdyn.sweep.plan import Group, Plan
 
 _PLAIN_EVERY = 10.0
+# Below this many operations a sweep is over before its share of peak could be read.
+_WORTH_A_PEAK = 1e12
 
 
 class Progress:
-    """A listener that shows runs, steps a second and time left; work counts by its operations."""
+    """A listener that shows runs, failures, steps a second, share of peak and time left.
 
-    def __init__(self, console: Console):
+    Work counts by its operations. Speeds are of the runs computed now; those found from before
+    count as done, not as done by us.
+
+    Args:
+        console: Where to write.
+        local: Whether the runs are computed on this machine, whose peak they can be held against.
+    """
+
+    def __init__(self, console: Console, *, local: bool = True):
         self.console = console
+        self.local = local
+        self.peak = 0.0
         self.bar: Bar | None = None
         self.task = TaskID(0)
         self.runs = self.failed = 0
-        self.flops = self.steps = 0.0
+        self.reused = self.flops = self.steps = 0.0
         self.said = self.started = time.perf_counter()
 
     def begin(self, plan: Plan) -> None:
         """Start the clock and, on a terminal, the bar."""
         self.plan = plan
+        if self.local and plan.flops > _WORTH_A_PEAK:
+            self.peak = measure_peak(plan.runtime)
         self.started = self.said = time.perf_counter()
         if self.console.is_terminal:
             columns = TextColumn("{task.description}"), BarColumn(), TimeElapsedColumn()
@@ -32,10 +48,16 @@ class Progress:
             self.task = self.bar.add_task("starting", total=plan.flops)
             self.bar.start()
 
+    def reuse(self, group: Group, runs: int, failed: int) -> None:
+        """Count runs found from before."""
+        self.runs += runs
+        self.failed += failed
+        self.reused += runs * group.run_flops
+
     def compiling(self, group: Group) -> None:
         """Say which group is next."""
         if self.bar:
-            self.bar.update(self.task, description=self._line(f"{group.name}: compiling"))
+            self.bar.update(self.task, description=self.line(f"{group.name}: compiling"))
 
     def advance(self, group: Group, runs: int, failed: int) -> None:
         """Count a chunk."""
@@ -44,21 +66,25 @@ class Progress:
         self.steps += runs * group.n_steps
         self.flops += runs * group.run_flops
         if self.bar:
-            self.bar.update(self.task, completed=self.flops, description=self._line(group.name))
+            done = self.reused + self.flops
+            self.bar.update(self.task, completed=done, description=self.line(group.name))
         elif time.perf_counter() - self.said > _PLAIN_EVERY:
             self.said = time.perf_counter()
-            self.console.print(self._line(group.name), highlight=False)
+            self.console.print(self.line(group.name), highlight=False)
 
     def end(self) -> None:
         """Take the bar away."""
         if self.bar:
             self.bar.stop()
 
-    def _line(self, what: str) -> str:
+    def line(self, what: str) -> str:
+        """One line: where the sweep is, how fast, how long still."""
         spent = max(time.perf_counter() - self.started, 1e-9)
-        left = f"{spent * (self.plan.flops / self.flops - 1):.0f} s left" if self.flops else "..."
+        left = self.plan.flops - self.reused - self.flops
+        time_left = f"{told_seconds(left * spent / self.flops)} left" if self.flops else "..."
         failed = f", {self.failed} failed" if self.failed else ""
+        share = f" ({self.flops / spent / self.peak:.0%} of peak)" if self.peak else ""
         return (
             f"{what}  {self.runs}/{self.plan.n_runs} runs{failed}, "
-            f"{self.steps / spent:,.0f} steps/s, {left}"
+            f"{self.steps / spent:,.0f} steps/s{share}, {time_left}"
         )

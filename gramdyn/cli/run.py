@@ -1,9 +1,14 @@
 """`gramdyn run` and `gramdyn plan`."""
 
+import shutil
 from pathlib import Path
 
+from rich.console import Console
+
+from gramdyn.cli.console import make_console, told_seconds
 from gramdyn.cli.progress import Progress
-from gramdyn.cli.tables import make_console, plan_table, summary_table
+from gramdyn.cli.tables import plan_table, summary_table
+from gramdyn.sweep.calibrate import Forecast, forecast
 from gramdyn.sweep.cluster import Cluster, run_on_cluster
 from gramdyn.sweep.config import Config
 from gramdyn.sweep.folder import set_aside
@@ -29,14 +34,13 @@ def run_config(
     config, plan = _planned(file, changes)
     folder = out or Path("runs") / f"{file.stem}-{config.digest()[:8]}"
     console = make_console()
-    console.print(plan_table(plan))
-    console.print(_totals(plan))
+    _show(plan, console)
     aside = set_aside(folder) if force else None
     if aside:
         console.print(f"the folder that was there is {aside} now", markup=False)
     if cluster:
         console.print(f"on more machines: gramdyn worker {cluster.address}", markup=False)
-        tally = run_on_cluster(plan, folder, cluster, Progress(console))
+        tally = run_on_cluster(plan, folder, cluster, Progress(console, local=False))
     else:
         tally = run_plan(plan, folder, Progress(console))
     console.print(summary_table(open_results(folder)))
@@ -44,12 +48,19 @@ def run_config(
     console.print(f"results in {folder}; pictures: gramdyn report {folder}", markup=False)
 
 
-def plan_config(file: Path, changes: list[str]) -> None:
-    """Print the plan."""
+def plan_config(file: Path, changes: list[str], *, time: bool = True) -> None:
+    """Print the plan and, after a short calibration, how long it will take."""
     _, plan = _planned(file, changes)
     console = make_console()
+    _show(plan, console)
+    if time:
+        console.print(_expected(forecast(plan), len(plan.groups)))
+
+
+def _show(plan: Plan, console: Console) -> None:
     console.print(plan_table(plan))
     console.print(_totals(plan))
+    console.print(_space(plan))
 
 
 def _planned(file: Path, changes: list[str]) -> tuple[Config, Plan]:
@@ -65,6 +76,26 @@ def _totals(plan: Plan) -> str:
         f"{plan.n_runs} runs in {len(plan.groups)} programs, {plan.flops / 1e12:.3g} TFLOP of "
         f"training, {plan.stored_bytes / 1e6:.4g} MB of records before compression; "
         f"{len(devices)} {plan.runtime.platform} device(s), {plan.runtime.dtype}"
+    )
+
+
+def _space(plan: Plan) -> str:
+    """Memory at most and room on the disk of the working directory."""
+    free = shutil.disk_usage(".").free
+    short = "; NOT ENOUGH if they compress little" if plan.stored_bytes > free else ""
+    return (
+        f"memory at most about {plan.peak_bytes / 1e9:.2g} GB (runtime.memory_gb "
+        f"{plan.config.runtime.memory_gb:g} for runs in flight); {free / 1e9:.3g} GB free on disk"
+        f"{short}"
+    )
+
+
+def _expected(found: Forecast, n_groups: int) -> str:
+    measured = ", ".join(found.measured)
+    return (
+        f"expected time {told_seconds(found.seconds)}, {found.compile_seconds:.1f} s of it before "
+        f"the first chunk; {found.peak_share:.0%} of peak (timed: {measured}"
+        f"{'' if len(found.measured) == n_groups else '; the others by their operations'})"
     )
 
 

@@ -4,7 +4,7 @@ from pathlib import Path
 
 from rich.table import Table
 
-from gramdyn.cli.tables import make_console
+from gramdyn.cli.console import make_console
 from gramdyn.dynamics.status import status_name
 from gramdyn.report.page import write_report
 from gramdyn.sweep.damage import explained

@@ -2,21 +2,16 @@
 
 from pathlib import Path
 
-from rich.console import Console
 from rich.table import Table
 
+from gramdyn.cli.console import make_console, told_seconds
 from gramdyn.sweep.status import SweepState, read_state
-
-# Width where output goes to a file or a pipe.
-_WIDTH = 110
 
 
 def show_status(folder: Path) -> None:
     """Print state, runs of each group, speed and time left."""
     found = read_state(folder)
-    console = Console(highlight=False)
-    if not console.is_terminal:
-        console = Console(highlight=False, width=_WIDTH)
+    console = make_console()
     console.print(_table(found))
     console.print(_told(found), markup=False)
 
@@ -41,5 +36,5 @@ def _told(found: SweepState) -> str:
     if found.speed is not None:
         parts.append(f"{found.speed:.3g} runs/s")
     if found.seconds_left is not None:
-        parts.append(f"about {found.seconds_left:.0f} s left")
+        parts.append(f"about {told_seconds(found.seconds_left)} left")
     return "; ".join(parts)

@@ -3,20 +3,10 @@
 from typing import Any
 
 import xarray as xr
-from rich.console import Console
 from rich.table import Table
 
 from gramdyn.report.table import summary_rows
 from gramdyn.sweep.plan import Plan
-
-# Width where output goes to a file or a pipe: room for the tables, whatever the terminal was.
-_WIDTH = 110
-
-
-def make_console() -> Console:
-    """A console as wide as its terminal, or wide enough for the tables."""
-    console = Console(highlight=False)
-    return console if console.is_terminal else Console(highlight=False, width=_WIDTH)
 
 
 def plan_table(plan: Plan) -> Table:

@@ -5,7 +5,7 @@ from pathlib import Path
 
 from rich.table import Table
 
-from gramdyn.cli.tables import make_console
+from gramdyn.cli.console import make_console
 from gramdyn.experiments.verify import Verdict, verify_plan
 from gramdyn.sweep.load import load_config
 from gramdyn.sweep.plan import make_plan

@@ -19,8 +19,9 @@ from gramdyn.sweep.compute import compile_group, start_chunk
 from gramdyn.sweep.plan import Group, Plan
 from gramdyn.sweep.runtime import Runtime
 
-# Groups that are compiled and timed; the others follow by their operations.
-_MOST_GROUPS = 3
+# The groups that make up this share of the work are compiled and timed, at most so many; the others
+# follow by their operations.
+_SHARE, _MOST_GROUPS = 0.8, 3
 _PEAK_SECONDS = 0.1
 _PEAK_SIZE = {"cpu": 1024}
 _PEAK_SIZE_ELSEWHERE = 8192
@@ -33,12 +34,10 @@ class GroupSpeed:
     Attributes:
         compile_seconds: To trace and compile it.
         run_seconds: Of one run among those of a chunk, on all devices together.
-        held_bytes: What the program holds, by its own analysis: arguments, results, temporaries.
     """
 
     compile_seconds: float
     run_seconds: float
-    held_bytes: int
 
 
 @dataclass(frozen=True)
@@ -64,21 +63,34 @@ def forecast(plan: Plan) -> Forecast:
     Cost: compiling up to three programs (kept in the compile cache, so that a run finds them) and
     some tenths of a second for each.
     """
-    work = lambda group: group.run_flops * len(group.jobs)  # noqa: E731
-    largest = sorted(plan.groups, key=work, reverse=True)[:_MOST_GROUPS]
-    speeds = {group.name: time_group(group, plan) for group in largest}
-    per_flop = sum(speeds[g.name].run_seconds * len(g.jobs) for g in largest) / sum(
-        max(work(g), 1.0) for g in largest
-    )
-    running = sum(
-        speeds[g.name].run_seconds * len(g.jobs) if g.name in speeds else per_flop * work(g)
-        for g in plan.groups
-    )
+    speeds = {group.name: time_group(group, plan) for group in _largest(plan)}
+    running = _running_seconds(plan, speeds)
     compiling = statistics.mean(speed.compile_seconds for speed in speeds.values())
     # The first program is waited for; two threads compile the others beside the runs.
     seconds = compiling + max(running, compiling * (len(plan.groups) - 1) / 2)
     share = plan.flops / max(running, 1e-9) / measure_peak(plan.runtime)
     return Forecast(seconds, compiling, share, tuple(speeds))
+
+
+def _work(group: Group) -> float:
+    return group.run_flops * len(group.jobs)
+
+
+def _largest(plan: Plan) -> list[Group]:
+    """The groups with most of the work."""
+    ranked = sorted(plan.groups, key=_work, reverse=True)[:_MOST_GROUPS]
+    before = np.cumsum([0.0, *map(_work, ranked)])
+    return [g for g, done in zip(ranked, before, strict=False) if done < _SHARE * plan.flops]
+
+
+def _running_seconds(plan: Plan, speeds: dict[str, GroupSpeed]) -> float:
+    """Seconds of all runs, groups that were not timed by their operations."""
+    timed = {
+        g.name: speeds[g.name].run_seconds * len(g.jobs) for g in plan.groups if g.name in speeds
+    }
+    flops = sum(_work(group) for group in plan.groups if group.name in speeds)
+    rate = sum(timed.values()) / max(flops, 1.0)
+    return sum(timed.get(group.name, rate * _work(group)) for group in plan.groups)
 
 
 def time_group(group: Group, plan: Plan) -> GroupSpeed:
@@ -87,13 +99,10 @@ def time_group(group: Group, plan: Plan) -> GroupSpeed:
     program = compile_group(group, plan)
     compiled = time.perf_counter() - begun
     n_gaps = len(group.record.saved_steps(group.n_steps)) - 1
-    short, long = 1, max(2, min(3, group.n_steps // max(n_gaps, 1)))
-    _once(program, group, plan, short)
-    times = [_once(program, group, plan, gap) for gap in (short, long)]
-    # Too short to tell apart, or noise: then all of it goes with the steps.
-    a_step = max(times[1] - times[0], 0.0) / ((long - short) * max(n_gaps, 1))
-    seconds = times[0] + a_step * max(group.n_steps - n_gaps * short, 0)
-    return GroupSpeed(compiled, seconds / group.chunk, _held(program))
+    one, two = (_once(program, group, plan, gap) for gap in (1, 2))
+    a_step = max(two - one, 0.0) / max(n_gaps, 1)
+    seconds = one + a_step * (group.n_steps - n_gaps)
+    return GroupSpeed(compiled, seconds / group.chunk)
 
 
 def _once(program: Any, group: Group, plan: Plan, gap: int) -> float:
@@ -103,13 +112,6 @@ def _once(program: Any, group: Group, plan: Plan, gap: int) -> float:
     begun = time.perf_counter()
     jax.block_until_ready(start_chunk(program, group, plan, 0, gaps))
     return time.perf_counter() - begun
-
-
-def _held(program: Any) -> int:
-    """Bytes by the compiler's own analysis, 0 where it gives none."""
-    found = program.memory_analysis() if hasattr(program, "memory_analysis") else None
-    names = ("argument_size_in_bytes", "output_size_in_bytes", "temp_size_in_bytes")
-    return sum(int(getattr(found, name, 0)) for name in names)
 
 
 def measure_peak(runtime: Runtime) -> float:

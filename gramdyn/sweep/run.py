@@ -23,6 +23,9 @@ class Listener(Protocol):
     def begin(self, plan: Plan) -> None:
         """The sweep starts."""
 
+    def reuse(self, group: Group, runs: int, failed: int) -> None:
+        """Runs of a group were found from before."""
+
     def compiling(self, group: Group) -> None:
         """A group is being compiled."""
 
@@ -37,6 +40,9 @@ class Silent:
     """A listener that does nothing."""
 
     def begin(self, plan: Plan) -> None:
+        """Nothing."""
+
+    def reuse(self, group: Group, runs: int, failed: int) -> None:
         """Nothing."""
 
     def compiling(self, group: Group) -> None:
@@ -161,7 +167,7 @@ class Sweep:
         self.tally.reused += reused
         self.tally.failed += failed
         if reused:
-            self.listener.advance(group, reused, failed)
+            self.listener.reuse(group, reused, failed)
 
     def _run_group(self, group: Group, program: Any) -> None:
         self.listener.compiling(group)

@@ -58,36 +58,43 @@ def share_widths(
     """The widths that each width is compiled for.
 
     From the widest down, a width joins the program before it where its runs, and that program's
-    if it must grow, cost less in extra operations than a program of its own costs to compile.
+    if it must grow, cost less in extra operations than a program of its own costs to compile. So
+    it never costs more than all apart; where layers are unlike it may cost more than all in one,
+    and then they all are.
 
     Args:
         runs: Number of runs of each width; all of one depth.
         sharer: What a run costs.
         always: Whether to put all in one program whatever the cost.
     """
-    found: dict[Widths, Widths] = {}
-    members: list[Widths] = []
+    together = [list(runs)]
+    groups = together if always else _split(runs, sharer)
+    if _seconds(together, runs, sharer) < _seconds(groups, runs, sharer):
+        groups = together
+    return {widths: _hull(members) for members in groups for widths in members}
+
+
+def _split(runs: dict[Widths, int], sharer: Sharer) -> list[list[Widths]]:
+    """Widths that share a program, from the widest down."""
+    groups: list[list[Widths]] = []
     for widths in sorted(runs, key=lambda w: (sum(w), w), reverse=True):
-        if members and not (always or _pays(members, widths, runs, sharer)):
-            found.update(_in_one(members))
-            members = []
-        members.append(widths)
-    return {**found, **_in_one(members)}
+        apart = [*groups[-1:], [widths]]
+        joined = [[member for members in apart for member in members]]
+        if _seconds(joined, runs, sharer) < _seconds(apart, runs, sharer):
+            groups[-1:] = joined
+        else:
+            groups.append([widths])
+    return groups
 
 
-def _pays(members: list[Widths], widths: Widths, runs: dict[Widths, int], sharer: Sharer) -> bool:
-    """Whether one more width in the program costs less than a program of its own."""
-    before = sum(runs[w] for w in members) * sharer.run_seconds(_hull(members))
-    alone = runs[widths] * sharer.run_seconds(widths)
-    joined = [*members, widths]
-    together = sum(runs[w] for w in joined) * sharer.run_seconds(_hull(joined))
-    return together - before - alone < sharer.compile_seconds
+def _seconds(groups: list[list[Widths]], runs: dict[Widths, int], sharer: Sharer) -> float:
+    """Seconds to compile a program for each and to run them."""
+    return sum(
+        sharer.compile_seconds + sum(runs[w] for w in members) * sharer.run_seconds(_hull(members))
+        for members in groups
+    )
 
 
 def _hull(members: list[Widths]) -> Widths:
     """The narrowest widths that hold all of them."""
     return tuple(max(layer) for layer in zip(*members, strict=True))
-
-
-def _in_one(members: list[Widths]) -> dict[Widths, Widths]:
-    return {widths: _hull(members) for widths in members}
