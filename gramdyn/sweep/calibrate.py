@@ -85,10 +85,9 @@ def _largest(plan: Plan) -> list[Group]:
 
 def _running_seconds(plan: Plan, speeds: dict[str, GroupSpeed]) -> float:
     """Seconds of all runs, groups that were not timed by their operations."""
-    timed = {
-        g.name: speeds[g.name].run_seconds * len(g.jobs) for g in plan.groups if g.name in speeds
-    }
-    flops = sum(_work(group) for group in plan.groups if group.name in speeds)
+    measured = [group for group in plan.groups if group.name in speeds]
+    timed = {group.name: speeds[group.name].run_seconds * len(group.jobs) for group in measured}
+    flops = sum(map(_work, measured))
     rate = sum(timed.values()) / max(flops, 1.0)
     return sum(timed.get(group.name, rate * _work(group)) for group in plan.groups)
 
@@ -124,7 +123,8 @@ def measure_peak(runtime: Runtime) -> float:
         matrix = jax.device_put(jnp.ones((size, size), runtime.dtype), runtime.devices[0])
         product = jax.jit(jnp.matmul)
         rate = 2.0 * size**3 * _calls_a_second(lambda: product(matrix, matrix))
-    return rate * len(runtime.devices)
+    # Devices on CPU are names for the same cores, and one product takes them all.
+    return rate if runtime.platform == "cpu" else rate * len(runtime.devices)
 
 
 def _calls_a_second(call: Callable[[], Any]) -> float:
