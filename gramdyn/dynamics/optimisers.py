@@ -3,25 +3,36 @@
 import inspect
 from collections.abc import Callable
 from functools import cache
-from typing import Any
+from types import ModuleType
+from typing import TYPE_CHECKING, Any
 
 import equinox as eqx
 import jax
-import optax
 
 from gramdyn._checks import check_known
 from gramdyn._types import Scalar
 from gramdyn.dynamics.schemes import AbstractScheme, Relative, Step, check_step
 from gramdyn.systems.base import AbstractSystem
 
+if TYPE_CHECKING:
+    import optax
+
 # Plain, momentum and Nesterov descent act on each gradient by fixed numbers; the others do not.
 _LINEAR = ("sgd",)
+
+
+def _optax() -> ModuleType:
+    """The library, a tenth of a second to import, which most runs do not need."""
+    import optax
+
+    return optax
 
 
 @cache
 def known_optimisers() -> tuple[str, ...]:
     """Names of the optimisers in optax that take a learning rate and nothing else by need."""
-    return tuple(sorted(name for name in dir(optax) if _is_optimiser(getattr(optax, name))))
+    found = vars(_optax())
+    return tuple(sorted(name for name, thing in found.items() if _is_optimiser(thing)))
 
 
 def _is_optimiser(thing: Any) -> bool:
@@ -43,20 +54,20 @@ class Optax(AbstractScheme):
             Elementwise optimisers such as Adam are not, so they need weight coordinates.
     """
 
-    make: str | Callable[[Scalar], optax.GradientTransformation] = eqx.field(static=True)
+    make: "str | Callable[[Scalar], optax.GradientTransformation]" = eqx.field(static=True)
     step_size: Step
     options: tuple[tuple[str, Any], ...] = eqx.field(static=True, default=())
     linear: bool = eqx.field(static=True, default=False)
 
     def __init__(
         self,
-        make: str | Callable[[Scalar], optax.GradientTransformation],
+        make: "str | Callable[[Scalar], optax.GradientTransformation]",
         step_size: Step,
         options: tuple[tuple[str, Any], ...] = (),
     ):
         if isinstance(make, str):
             check_known("optimiser", make, known_optimisers())
-            allowed = list(inspect.signature(getattr(optax, make)).parameters)[1:]
+            allowed = list(inspect.signature(getattr(_optax(), make)).parameters)[1:]
             for name, _ in options:
                 check_known(f"option of {make}", name, allowed)
         check_step(step_size)
@@ -67,7 +78,7 @@ class Optax(AbstractScheme):
         """The gradient transformation itself."""
         assert not isinstance(self.step_size, Relative)
         if isinstance(self.make, str):
-            return getattr(optax, self.make)(self.step_size, **dict(self.options))
+            return getattr(_optax(), self.make)(self.step_size, **dict(self.options))
         return self.make(self.step_size)
 
     def init(self, state: Any) -> Any:
@@ -80,4 +91,4 @@ class Optax(AbstractScheme):
         gradient = jax.tree.map(lambda v: -v, system.velocity(state, fields))
         with jax.numpy_dtype_promotion("standard"):
             updates, memory = self.transformation().update(gradient, memory, state)
-            return optax.apply_updates(state, updates), memory
+            return _optax().apply_updates(state, updates), memory

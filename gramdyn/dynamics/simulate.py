@@ -137,15 +137,20 @@ def run_many(
     n_steps: int,
     batching: str,
     devices: tuple[jax.Device, ...],
+    keep_state: bool = True,
 ) -> Any:
-    """The compiled core of `simulate_many`: (records, status, failed_at, step_size, state)."""
+    """The compiled core of `simulate_many`: (records, status, failed_at, step_size, state).
+
+    The state is None where it is not kept: of all runs together it is far more than the records.
+    """
     shared, code = eqx.partition((build, record), eqx.is_array)
 
     def one(params: Any, shared: Any) -> Any:
         (build, record), gaps = eqx.combine(shared[0], code), shared[1]
         system, scheme = build(params)
         _check_run(system, scheme, n_steps, diverged_above)
-        return _outcome(*trajectory(system, scheme, record, gaps, diverged_above))
+        found = _outcome(*trajectory(system, scheme, record, gaps, diverged_above))
+        return found if keep_state else (*found[:-1], None)
 
     return map_runs(one, params, (shared, gaps), batching=batching, devices=devices)
 

@@ -80,6 +80,7 @@ def _arguments(
         group.n_steps,
         plan.runtime.batching,
         devices or plan.runtime.devices[:1],
+        False,
     )
 
 

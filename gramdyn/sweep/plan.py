@@ -202,5 +202,5 @@ def _trace(
     one = jax.tree.map(lambda leaf: leaf[0], params)
     traced, shapes = jax.make_jaxpr(run, return_shape=True)(one, jnp.zeros(len(steps), jnp.int32))
     record_bytes = sum(math.prod(s.shape) * s.dtype.itemsize for s in shapes.values())
-    work_bytes = max(0, live_bytes(traced) - record_bytes)
-    return shapes, facts["coordinates"], RunCost(facts["flops"], record_bytes, work_bytes)
+    cost = RunCost(facts["flops"], record_bytes, live_bytes(traced))
+    return shapes, facts["coordinates"], cost
