@@ -62,7 +62,8 @@ def test_chunks_keep_to_the_memory_and_cover_every_run():
     plan = plan_of("sweep.seed={count: 50}", "runtime.memory_gb=0.0001")
     group, n_devices = plan.groups[0], len(jax.local_devices())
     held = 2 * group.chunk * group.run_bytes + n_devices * group.cost.work_bytes
-    assert held <= 0.0001 * 2**30 < held + 2 * n_devices * group.run_bytes
+    # Below the limit by less than half: chunks are made even.
+    assert held <= 0.0001 * 2**30 < 1.5 * held
     assert group.chunk % n_devices == 0
     assert sum(group.runs_from(start) for start in group.starts) == 50
     assert plan_of("sweep.seed={count: 50}", "runtime.chunk_runs=8").groups[0].chunk == 8
