@@ -16,7 +16,7 @@ from gramdyn._checks import check, check_positive_int
 _CYCLE = 8
 _KEPT_BEYOND = 3
 # A residual this small beside the largest eigenvalue ends the iteration.
-_TOLERANCE_SINGLE = 3e-5
+_TOLERANCE_SINGLE = 1e-4
 _TOLERANCE_DOUBLE = 1e-8
 
 
@@ -70,7 +70,7 @@ def top_eigenvalues_of(
 
     Every Lanczos vector is orthogonalised three times against the whole basis, the projected matrix
     is taken from the same products, and a cycle restarts from the best n_top + 3 Ritz vectors. The
-    end comes when every wanted Ritz pair has |K u - theta u| <= tol theta_1, with tol = 3e-5 in
+    end comes when every wanted Ritz pair has |K u - theta u| <= tol theta_1, with tol = 1e-4 in
     float32 and 1e-8 in float64. Each value is then that close to an eigenvalue, and as a rule much
     closer, because its error is the squared residual over the gap. For n_top > 1 a cycle that
     raises none of the values must follow, because copies of a multiple eigenvalue arrive one by
