@@ -1,0 +1,74 @@
+import time
+
+import numpy as np
+import pytest
+
+from gramdyn.sweep import calibrate, make_plan, parse_config
+from gramdyn.sweep.calibrate import forecast, measure_peak, time_group
+from gramdyn.sweep.compute import compile_group, fetch_chunk, start_chunk
+
+TEXT = """\
+task: {kind: gaussian, n_samples: 8, n_inputs: 4}
+network: {width: 8, depth: 1}
+scheme: {kind: gradient_descent, step_size: 0.1, n_steps: 40}
+record: {every: 8, of: [loss]}
+precision: float64
+runtime: {devices: 1, padding: never}
+sweep: {seed: {count: 6}}
+"""
+
+
+def plan_of(*changes):
+    return make_plan(parse_config(TEXT, changes=list(changes)))
+
+
+def test_seconds_follow_from_what_a_step_and_a_saved_time_cost(monkeypatch):
+    """With a clock of our own: 3 s a saved time, 0.5 s a step, found again exactly."""
+    plan = plan_of()
+    monkeypatch.setattr(calibrate, "compile_group", lambda group, plan: None)
+    monkeypatch.setattr(calibrate, "_once", lambda p, group, plan, gap: 6 * 3.0 + 5 * gap * 0.5)
+    (group,) = plan.groups
+    assert time_group(group, plan).run_seconds == (6 * 3.0 + 40 * 0.5) / 6
+
+
+def test_pieces_are_the_programs_own_first_steps():
+    """Two steps between saved times: the losses are those of a run saved every two steps."""
+    plan = plan_of()
+    (group,) = plan.groups
+    program = compile_group(group, plan)
+    gaps = np.asarray([2, 2, 2, 2, 2, 0], np.int32)
+    piece = fetch_chunk(start_chunk(program, group, plan, 0, gaps), group, 0)["loss"]
+    other = plan_of("scheme.n_steps=10", "record.every=2")
+    (own,) = other.groups
+    whole = fetch_chunk(start_chunk(compile_group(own, other), own, other, 0), own, 0)["loss"]
+    np.testing.assert_allclose(piece, whole, rtol=1e-14)
+
+
+def test_groups_that_are_not_timed_follow_by_their_operations(monkeypatch):
+    """One group of three holds 80 % of the work; all cost a nanosecond an operation."""
+    plan = plan_of("sweep.network.width=[4, 8, 64]")
+    flops = {group.name: group.run_flops for group in plan.groups}
+
+    def time_group(group, plan):
+        return calibrate.GroupSpeed(2.0, 1e-9 * group.run_flops)
+
+    monkeypatch.setattr(calibrate, "time_group", time_group)
+    monkeypatch.setattr(calibrate, "measure_peak", lambda runtime: 4e9)
+    found = forecast(plan)
+    assert found.measured == ("width-64",)
+    # The first compile is waited for; the two others, in two threads, outlast the runs.
+    assert found.seconds == pytest.approx(2.0 + 2.0)
+    assert found.peak_share == pytest.approx(0.25)
+    assert plan.flops == pytest.approx(6 * sum(flops.values()))
+
+
+def test_peak_is_of_the_order_of_another_librarys():
+    """Numpy's product on the same cores; a factor of 8 for other libraries and a busy machine."""
+    matrix = np.ones((1024, 1024))
+    seconds = []
+    for _ in range(5):
+        begun = time.perf_counter()
+        matrix @ matrix
+        seconds.append(time.perf_counter() - begun)
+    other = 2 * 1024**3 / min(seconds)
+    assert other / 8 < measure_peak(plan_of().runtime) < other * 8
