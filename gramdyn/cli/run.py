@@ -1,5 +1,6 @@
 """`gramdyn run` and `gramdyn plan`."""
 
+import os
 import shutil
 from pathlib import Path
 
@@ -31,6 +32,9 @@ def run_config(
 
     With `force` a folder that is there is set aside first.
     """
+    if cluster:
+        # The driver and a worker beside it share the device; each would take most of its memory.
+        os.environ.setdefault("XLA_PYTHON_CLIENT_PREALLOCATE", "false")
     config, plan = _planned(file, changes)
     folder = out or Path("runs") / f"{file.stem}-{config.digest()[:8]}"
     console = make_console()

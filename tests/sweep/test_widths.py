@@ -69,8 +69,8 @@ def test_layers_of_unlike_widths_share_the_hull():
 
 
 def test_operations_of_a_run_by_hand():
-    # Layers of 3 x 100 (3 x 32 in Gram coordinates) and 5 x 3: 6 n N M a step, 4 n^2 N a saved time;
-    # 5e10 a second on each of two devices.
+    # Layers of 3 x 100 (3 x 32 in Gram coordinates) and 5 x 3: 6 n N M a step, 4 n^2 N a saved
+    # time; 5e10 a second on each of two devices.
     flops = 7 * 6 * 32 * (3 * 32 + 5 * 3) + 2 * 4 * 32**2 * (3 + 5)
     found = Sharer(32, 100, n_steps=7, n_records=2, n_devices=2, platform="cpu").run_seconds((3, 5))
     assert found == pytest.approx(flops / 1e11, rel=1e-12)
@@ -205,19 +205,19 @@ def test_some_share_and_others_do_not():
 
 
 def test_runs_come_back_with_their_own_widths_in_the_order_of_the_sweep(tmp_path):
-    changes = ["sweep={network.widths: [[4], [9, 3], [3, 7], [6]], seed: [3, 1]}"]
+    changes = ["sweep={seed: [3, 1], network.widths: [[4], [9, 3], [3, 7], [6]]}"]
     changes += ["network={widths: [4]}", "runtime.padding=always", "runtime.chunk_runs=3"]
     plan = plan_of(*changes)
     assert [group.widths for group in plan.groups] == [(6,), (9, 7)]
     run_plan(plan, tmp_path / "run")
     nodes = list(open(tmp_path / "run").children.values())
     assert [list(node["widths"].values) for node in nodes] == [
-        ["[4]", "[4]", "[6]", "[6]"],
-        ["[9, 3]", "[9, 3]", "[3, 7]", "[3, 7]"],
+        ["[4]", "[6]"] * 2,
+        ["[9, 3]", "[3, 7]"] * 2,
     ]
-    assert [list(node["seed"].values) for node in nodes] == [[3, 1] * 2] * 2
+    assert [list(node["seed"].values) for node in nodes] == [[3, 3, 1, 1]] * 2
     assert [list(node["depth"].values) for node in nodes] == [[1] * 4, [2] * 4]
-    assert [list(node["width"].values) for node in nodes] == [[4, 4, 6, 6], [9, 9, 7, 7]]
+    assert [list(node["width"].values) for node in nodes] == [[4, 6] * 2, [9, 7] * 2]
     # Each is its own run: losses differ, as those of networks alone do.
     losses = np.concatenate([node["loss"].values[:, -1] for node in nodes])
     assert len(set(losses)) == 8
