@@ -64,7 +64,8 @@ def _arguments(
     group: Group, plan: Plan, start: int, gaps: np.ndarray | None = None
 ) -> tuple[Any, ...]:
     """Arguments of the compiled program for the chunk from this run on, filled to a whole chunk."""
-    devices = plan.runtime.devices if group.chunk % len(plan.runtime.devices) == 0 else ()
+    devices = plan.runtime.devices
+    shared = max(k for k in range(1, len(devices) + 1) if group.chunk % k == 0)
     dtype = plan.runtime.dtype
     own = gaps_between(group.record.saved_steps(group.n_steps))
     params = jax.tree.map(lambda leaf: leaf[start : start + group.chunk], group.params)
@@ -79,7 +80,7 @@ def _arguments(
         plan.config.runtime.diverged_above,
         group.n_steps,
         plan.runtime.batching,
-        devices or plan.runtime.devices[:1],
+        devices[:shared],
         False,
     )
 
