@@ -15,10 +15,9 @@ from numpy.dtypes import StringDType
 from zarr.codecs import Crc32cCodec, ZstdCodec
 from zarr.storage import MemoryStore
 
+from gramdyn.sweep.memory import FILE_BYTES
 from gramdyn.sweep.plan import Group, Plan
 
-# Files far larger than this help no reader; time is split where one chunk of runs exceeds it.
-_FILE_BYTES = 64 * 2**20
 _PER_RUN = {"failed_at": "int32", "step_size": "float64", "status": "int32"}
 
 
@@ -84,7 +83,7 @@ def _chunks(shape: tuple[int, ...], runs: int, itemsize: int) -> tuple[int, ...]
     """One chunk of runs, with the time axis split where a file would grow too large."""
     rest = shape[2:]
     bytes_a_time = max(1, min(runs, shape[0]) * math.prod(rest) * itemsize)
-    times = max(1, min(shape[1], _FILE_BYTES // bytes_a_time))
+    times = max(1, min(shape[1], FILE_BYTES // bytes_a_time))
     return (min(runs, shape[0]), times, *rest)
 
 

@@ -110,7 +110,8 @@ def group_names(groups: list[list[Job]], config: Config) -> list[str]:
 
 
 def _constant(key: str, jobs: list[Job]) -> bool:
-    return len({_told(job.place[key]) for job in jobs}) == 1
+    first = _told(jobs[0].place[key])
+    return all(_told(job.place[key]) == first for job in jobs)
 
 
 def _told(value: Any) -> str:

@@ -9,7 +9,9 @@ by XLA's own account is 0.5 to 1.2 times the estimate.
 import math
 import resource
 import sys
+from bisect import bisect_right
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from gramdyn._errors import InputError
@@ -19,11 +21,15 @@ from gramdyn.sweep.runtime import Runtime
 # Operations a device is given at a time on CPU: about a second, so that progress shows and a lost
 # chunk costs little. Accelerators get as many runs as memory holds.
 _CHUNK_FLOPS = 1e11
-# Drawing random bits is one operation in a trace and a loop of many in a program, which holds 4 to 7
-# times the bits (measured on CPU).
+# Drawing random bits is one operation in a trace and a loop of many in a program, which holds 4 to
+# 7 times the bits (measured on CPU).
 _DRAW = 6
-# What compiling adds to the process, in bytes; measured 60 to 180 MB for one to three programs.
-_COMPILER_BYTES = 150e6
+# What compiling adds to the process, in bytes; measured 31 to 88 MB for one to six programs.
+_COMPILER_BYTES = 80e6
+# Largest file of an array, in bytes: one of more helps no reader. What is written is copied and
+# compressed a file at a time.
+FILE_BYTES = 64 * 2**20
+_COPIES_OF_A_FILE = 3
 
 
 @dataclass(frozen=True)
@@ -35,11 +41,13 @@ class RunCost:
         record_bytes: Bytes of its records.
         work_bytes: Bytes it holds while it runs, estimated, its records among them: they are
             made inside the loop and copied out.
+        shared_bytes: Bytes of what all runs of its group share, held once a device.
     """
 
     flops: float
     record_bytes: int
     work_bytes: int
+    shared_bytes: int = 0
 
 
 def live_bytes(jaxpr: Any) -> int:
@@ -103,7 +111,14 @@ def _inner(eqn: Any) -> list[Any]:
 def held_bytes(cost: RunCost, chunk: int, runtime: Runtime) -> int:
     """Bytes that a chunk of runs holds on the devices and on its way to the disk."""
     # Two chunks' records live at once: one is computed while the other is written.
-    return 2 * chunk * cost.record_bytes + _at_once(chunk, runtime) * cost.work_bytes
+    records = 2 * chunk * cost.record_bytes + _writing_bytes(chunk * cost.record_bytes)
+    shared = len(runtime.devices) * cost.shared_bytes
+    return records + shared + _at_once(chunk, runtime) * cost.work_bytes
+
+
+def _writing_bytes(chunk_bytes: int) -> int:
+    """Bytes of a file on its way to the disk, and of its copies."""
+    return _COPIES_OF_A_FILE * min(chunk_bytes, FILE_BYTES)
 
 
 def _at_once(chunk: int, runtime: Runtime) -> int:
@@ -115,8 +130,16 @@ def _at_once(chunk: int, runtime: Runtime) -> int:
 
 def process_bytes() -> int:
     """Peak of this process so far, and what compiling will add."""
+    return int(_peak_bytes() + _COMPILER_BYTES)
+
+
+def _peak_bytes() -> int:
+    status = Path("/proc/self/status")
+    if status.exists():  # what getrusage says is inherited from the process that started this one
+        line = next(line for line in status.read_text().splitlines() if line.startswith("VmHWM"))
+        return 1024 * int(line.split()[1])
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    return int(peak * (1 if sys.platform == "darwin" else 1024) + _COMPILER_BYTES)
+    return peak if sys.platform == "darwin" else 1024 * peak
 
 
 def choose_chunk(runs: int, cost: RunCost, runtime: Runtime, chunk_runs: int | None = None) -> int:
@@ -135,22 +158,17 @@ def choose_chunk(runs: int, cost: RunCost, runtime: Runtime, chunk_runs: int | N
             f"{cost.work_bytes / 2**30:.2g}), but runtime.memory_gb allows "
             f"{runtime.memory_bytes / 2**30:.2g}; record less, or less often, or raise it."
         )
-    most = _largest(cost, runtime)
+    most = _largest(runs, cost, runtime)
     if runtime.platform == "cpu":
         most = min(most, max(n_devices, int(_CHUNK_FLOPS * n_devices / max(cost.flops, 1.0))))
-    most = min(most, chunk_runs or most, runs)
+    most = min(most, chunk_runs or most)
     if most > n_devices:
         most -= most % n_devices  # a chunk that cannot be split evenly runs on one device
     even = math.ceil(runs / math.ceil(runs / most))
     return math.ceil(even / n_devices) * n_devices if most >= n_devices else most
 
 
-def _largest(cost: RunCost, runtime: Runtime) -> int:
+def _largest(runs: int, cost: RunCost, runtime: Runtime) -> int:
     """Most runs in a chunk that the memory holds."""
-    held_by_one = 2 * cost.record_bytes
-    room = runtime.memory_bytes
-    if choose_batching(runtime.batching, runtime.platform) == "vmap":
-        held_by_one += cost.work_bytes
-    else:
-        room -= len(runtime.devices) * cost.work_bytes
-    return max(1, room // max(held_by_one, 1))
+    held = lambda chunk: held_bytes(cost, chunk, runtime)  # noqa: E731
+    return bisect_right(range(1, runs + 1), runtime.memory_bytes, key=held)

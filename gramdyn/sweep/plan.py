@@ -191,7 +191,7 @@ def _trace(
     n_steps = int(config.scheme.n_steps)  # type: ignore[attr-defined]
     steps = record.saved_steps(n_steps)
 
-    def run(params: Any, gaps: Any) -> Any:
+    def run(build: GroupBuild, params: Any, gaps: Any) -> Any:
         system, scheme = build(params)
         system.check_scheme(scheme)
         assert isinstance(system, NetworkSystem)
@@ -200,7 +200,9 @@ def _trace(
         return trajectory(system, scheme, record, gaps, config.runtime.diverged_above)[1]
 
     one = jax.tree.map(lambda leaf: leaf[0], params)
-    traced, shapes = jax.make_jaxpr(run, return_shape=True)(one, jnp.zeros(len(steps), jnp.int32))
+    gaps = jnp.zeros(len(steps), jnp.int32)
+    traced, shapes = jax.make_jaxpr(run, return_shape=True)(build, one, gaps)
     record_bytes = sum(math.prod(s.shape) * s.dtype.itemsize for s in shapes.values())
-    cost = RunCost(facts["flops"], record_bytes, live_bytes(traced))
+    shared = sum(leaf.nbytes for leaf in jax.tree.leaves(build))
+    cost = RunCost(facts["flops"], record_bytes, live_bytes(traced) - shared, shared)
     return shapes, facts["coordinates"], cost

@@ -37,6 +37,12 @@ from gramdyn.sweep.manifest import make_manifest
 from gramdyn.sweep.markers import count_runs, marker_path, read_marker
 from gramdyn.sweep.plan import Group, Plan
 
+_WRITING = {
+    # A chunk of nothing but NaN is a file too: its absence would mean that it is lost.
+    "array.write_empty_chunks": True,
+    # Ten files at once, copied and compressed, would hold twice a large chunk beside it.
+    "async.concurrency": 1,
+}
 _AWAY = "name another with -o, or set this one aside with --force"
 
 
@@ -180,8 +186,7 @@ class Store:
 
     def _write(self, group: Group, start: int, found: dict[str, np.ndarray]) -> None:
         node = zarr.open_group(self.arrays / group.name, mode="r+")
-        # A chunk of nothing but NaN is a file too: its absence would mean that it is lost.
-        with zarr.config.set({"array.write_empty_chunks": True}):
+        with zarr.config.set(_WRITING):
             for name in in_order(list(found)):
                 array = node[name]
                 assert isinstance(array, zarr.Array)

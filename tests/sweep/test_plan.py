@@ -61,7 +61,9 @@ def test_auto_coordinates_by_shape_and_by_scheme():
 def test_chunks_keep_to_the_memory_and_cover_every_run():
     plan = plan_of("sweep.seed={count: 50}", "runtime.memory_gb=0.0001")
     group, n_devices = plan.groups[0], len(jax.local_devices())
-    held = 2 * group.chunk * group.run_bytes + n_devices * group.cost.work_bytes
+    # Two chunks in flight, and three copies of what is written.
+    held = 5 * group.chunk * group.run_bytes
+    held += n_devices * (group.cost.work_bytes + group.cost.shared_bytes)
     # Below the limit by less than half: chunks are made even.
     assert held <= 0.0001 * 2**30 < 1.5 * held
     assert group.chunk % n_devices == 0
