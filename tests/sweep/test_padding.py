@@ -31,9 +31,10 @@ CASES = {
         "sweep={network.width: [3, 8], seed: [0, 1]}",
         "coordinates=gram",
     ),
-    "weights, momentum, decay, bias, trained readout, unlike layers, tasks": (
+    "weights, leaky, momentum, decay, bias, trained readout, unlike layers, tasks": (
         "sweep={network.widths: [[3, 8], [7, 4]], task.seed: [0, 1]}",
-        "network={widths: [4, 4], bias: true, readout: trained, parametrization: ntk}",
+        "network={widths: [4, 4], bias: true, readout: trained, parametrization: ntk, "
+        "activation: leaky_relu, slope: 0.2}",
         "scheme={kind: gradient_descent, step_size: 0.05, n_steps: 45, momentum: 0.9, "
         "weight_decay: 0.01}",
         "coordinates=weights",
@@ -41,8 +42,7 @@ CASES = {
     "gram, all of it, steps on an axis": (
         "sweep={network.widths: [[3, 8], [7, 4]], scheme.step_size: [0.02, 0.05], "
         "network.weight_scale: [0.5, 1.5]}",
-        "network={widths: [4, 4], bias: true, readout: trained, activation: leaky_relu, "
-        "slope: 0.2}",
+        "network={widths: [4, 4], bias: true, readout: trained}",
         "scheme={kind: gradient_descent, step_size: 0.1, n_steps: 45, momentum: 0.5, "
         "weight_decay: 0.1}",
         "coordinates=gram",
