@@ -36,7 +36,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parent / "peers"))
 from library import WANTED, simulation
 from problem import CASES, Case, eigenvalue_error, model_flops
 
-from gramdyn.sweep.manifest import versions
+from gramdyn.store.manifest import versions
 
 PLAIN = tuple(name for name in WANTED if name != "top_eigenvalues")
 LADDER = Case("ladder", 3, 128, n_samples=64, n_inputs=512, seeds=4, steps=40, every=20)
@@ -50,7 +50,7 @@ STARTED = dict(n=64, d=16, width=64, depth=2, seeds=16, steps=200, every=20)
 SCRIPT = """\
 import jax
 import gramdyn as gd
-from gramdyn.sweep.runtime import use_compile_cache
+from gramdyn._process import use_compile_cache
 
 use_compile_cache()
 task = gd.gaussian(n_samples={n}, n_inputs={d})

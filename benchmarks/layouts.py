@@ -42,7 +42,7 @@ import gramdyn as gd
 from gramdyn.dynamics.batch import choose_batching
 from gramdyn.dynamics.loop import trajectory
 from gramdyn.dynamics.simulate import DIVERGED_ABOVE, gaps_between
-from gramdyn.sweep.manifest import versions
+from gramdyn.store.manifest import versions
 
 GOAL = 1.1
 # Losses after some hundred float32 steps, summed in another order; products of some hundred terms.

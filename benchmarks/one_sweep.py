@@ -91,8 +91,8 @@ def sweep(order: dict[str, Any], folder: Path) -> dict[str, Any]:
     """Run it, and tell what `want` asks."""
     import jax
 
-    from gramdyn.sweep.load import parse_config
-    from gramdyn.sweep.plan import make_plan
+    from gramdyn.plan.load import parse_config
+    from gramdyn.plan.plan import make_plan
     from gramdyn.sweep.run import run_plan
 
     jax.local_devices()  # the backend's own start belongs to no sweep
@@ -184,7 +184,7 @@ def profile(plan: Any, folder: Path) -> dict[str, list[str]]:
     import cProfile
     import pstats
 
-    from gramdyn.sweep.plan import make_plan
+    from gramdyn.plan.plan import make_plan
     from gramdyn.sweep.run import run_plan
 
     watch = cProfile.Profile()

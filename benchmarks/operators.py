@@ -28,7 +28,7 @@ import jax.numpy as jnp
 import numpy as np
 
 import gramdyn as gd
-from gramdyn.sweep.manifest import versions
+from gramdyn.store.manifest import versions
 from gramdyn.systems import conjugate_law, forward_law, make_field_system
 
 DEPTH, N_INPUTS = 3, 16

@@ -11,6 +11,7 @@ from gramdyn._version import __version__
 
 if TYPE_CHECKING:
     from gramdyn._errors import ConfigError, InputError
+    from gramdyn._process import use_all_cores, use_compile_cache
     from gramdyn.data import Task, arrays, digits, gaussian, make_task, mnist5k, orthogonal
     from gramdyn.diagnostics import AbstractDiagnostic, Record, diagnostic
     from gramdyn.dynamics import (
@@ -36,8 +37,10 @@ if TYPE_CHECKING:
         pad_network,
         relu,
     )
+    from gramdyn.plan import load_config, make_plan
     from gramdyn.report import save_overview, write_report
-    from gramdyn.sweep import load_config, make_plan, open, run_sweep
+    from gramdyn.store import open
+    from gramdyn.sweep import run_sweep
     from gramdyn.systems import (
         AbstractSystem,
         Closure,
@@ -50,6 +53,7 @@ if TYPE_CHECKING:
 
 _HOMES = {
     "gramdyn._errors": ("ConfigError", "InputError"),
+    "gramdyn._process": ("use_all_cores", "use_compile_cache"),
     "gramdyn.data": ("Task", "arrays", "digits", "gaussian", "make_task", "mnist5k", "orthogonal"),
     "gramdyn.kernels": ("linear_residual",),
     "gramdyn.models": (
@@ -84,12 +88,14 @@ _HOMES = {
         "simulate_many",
     ),
     "gramdyn.diagnostics": ("AbstractDiagnostic", "Record", "diagnostic"),
-    "gramdyn.sweep": ("load_config", "make_plan", "open", "run_sweep"),
+    "gramdyn.plan": ("load_config", "make_plan"),
+    "gramdyn.store": ("open",),
+    "gramdyn.sweep": ("run_sweep",),
     "gramdyn.report": ("save_overview", "write_report"),
 }
 _PACKAGES = (
     *("kernels", "models", "data", "systems", "dynamics", "diagnostics"),
-    *("sweep", "report", "experiments", "cli"),
+    *("plan", "store", "sweep", "report", "experiments", "cli"),
 )
 _HOME_OF = {name: home for home, names in _HOMES.items() for name in names}
 

@@ -15,7 +15,7 @@ import jax
 import pytest
 from hypothesis import HealthCheck, settings
 
-from gramdyn.sweep.runtime import use_compile_cache
+from gramdyn._process import use_compile_cache
 
 jax.config.update("jax_num_cpu_devices", 4)
 jax.config.update("jax_enable_x64", True)

@@ -54,6 +54,8 @@ NAMES = {
     "save_overview",
     "simulate",
     "simulate_many",
+    "use_all_cores",
+    "use_compile_cache",
     "write_report",
 }
 

@@ -10,7 +10,8 @@ from gramdyn.data.registry import TASKS
 from gramdyn.diagnostics import DIAGNOSTICS
 from gramdyn.dynamics import SCHEMES
 from gramdyn.models import ACTIVATIONS, PARAMETRIZATIONS
-from gramdyn.sweep import load_config, make_plan, parse_config, run_sweep
+from gramdyn.plan import load_config, make_plan, parse_config
+from gramdyn.sweep import run_sweep
 
 ROOT = Path(__file__).parents[1]
 

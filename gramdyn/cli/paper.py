@@ -5,11 +5,11 @@ from pathlib import Path
 from rich.console import Console
 from rich.table import Table
 
+from gramdyn._process import use_all_cores, use_compile_cache
 from gramdyn.cli.console import make_console
 from gramdyn.cli.progress import Progress
 from gramdyn.experiments.registry import CLAIMS
 from gramdyn.experiments.reproduce import Outcome, find_claim, reproduce
-from gramdyn.sweep.runtime import use_all_cores, use_compile_cache
 
 
 def list_claims() -> None:

@@ -7,8 +7,8 @@ from rich.progress import BarColumn, TaskID, TextColumn, TimeElapsedColumn
 from rich.progress import Progress as Bar
 
 from gramdyn.cli.console import told_seconds
+from gramdyn.plan.plan import Group, Plan
 from gramdyn.sweep.calibrate import measure_peak
-from gramdyn.sweep.plan import Group, Plan
 
 _PLAIN_EVERY = 10.0
 # Below this many operations a sweep is over before its share of peak could be read.

@@ -6,18 +6,18 @@ from pathlib import Path
 
 from rich.console import Console
 
+from gramdyn._process import use_all_cores, use_compile_cache
 from gramdyn.cli.console import make_console, told_seconds
 from gramdyn.cli.progress import Progress
 from gramdyn.cli.tables import plan_table, summary_table
+from gramdyn.plan.config import Config
+from gramdyn.plan.load import load_config
+from gramdyn.plan.plan import Plan, make_plan
+from gramdyn.store.folder import set_aside
+from gramdyn.store.results import open as open_results
 from gramdyn.sweep.calibrate import Forecast, forecast
 from gramdyn.sweep.cluster import Cluster, run_on_cluster
-from gramdyn.sweep.config import Config
-from gramdyn.sweep.folder import set_aside
-from gramdyn.sweep.load import load_config
-from gramdyn.sweep.plan import Plan, make_plan
-from gramdyn.sweep.results import open as open_results
 from gramdyn.sweep.run import Tally, run_plan
-from gramdyn.sweep.runtime import use_all_cores, use_compile_cache
 
 
 def run_config(

@@ -7,8 +7,8 @@ from rich.table import Table
 from gramdyn.cli.console import make_console
 from gramdyn.dynamics.status import status_name
 from gramdyn.report.page import write_report
-from gramdyn.sweep.damage import explained
-from gramdyn.sweep.results import open as open_results
+from gramdyn.store.damage import explained
+from gramdyn.store.results import open as open_results
 
 
 def report_folder(folder: Path, out: Path | None) -> None:

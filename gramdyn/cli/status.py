@@ -5,7 +5,7 @@ from pathlib import Path
 from rich.table import Table
 
 from gramdyn.cli.console import make_console, told_seconds
-from gramdyn.sweep.status import SweepState, read_state
+from gramdyn.store.status import SweepState, read_state
 
 
 def show_status(folder: Path) -> None:

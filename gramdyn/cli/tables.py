@@ -5,8 +5,8 @@ from typing import Any
 import xarray as xr
 from rich.table import Table
 
+from gramdyn.plan.plan import Plan
 from gramdyn.report.table import summary_rows
-from gramdyn.sweep.plan import Plan
 
 
 def plan_table(plan: Plan) -> Table:

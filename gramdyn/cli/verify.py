@@ -5,11 +5,11 @@ from pathlib import Path
 
 from rich.table import Table
 
+from gramdyn._process import use_all_cores, use_compile_cache
 from gramdyn.cli.console import make_console
 from gramdyn.experiments.verify import Verdict, verify_plan
-from gramdyn.sweep.load import load_config
-from gramdyn.sweep.plan import make_plan
-from gramdyn.sweep.runtime import use_all_cores, use_compile_cache
+from gramdyn.plan.load import load_config
+from gramdyn.plan.plan import make_plan
 
 
 def verify_file(file: Path, changes: list[str]) -> int:

@@ -11,10 +11,10 @@ import gramdyn
 from gramdyn._checks import check_known
 from gramdyn._errors import InputError
 from gramdyn.experiments.registry import CLAIMS, Claim, Row
+from gramdyn.plan.load import load_config
+from gramdyn.plan.plan import Plan, make_plan
 from gramdyn.report.axes import save_figure
-from gramdyn.sweep.load import load_config
-from gramdyn.sweep.plan import Plan, make_plan
-from gramdyn.sweep.results import open as open_results
+from gramdyn.store.results import open as open_results
 from gramdyn.sweep.run import Listener, Tally, run_plan
 
 

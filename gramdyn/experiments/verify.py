@@ -21,8 +21,8 @@ from gramdyn.dynamics.status import status_name
 from gramdyn.experiments.laws import LAWS, Law, Sizes, samples_for
 from gramdyn.experiments.moment import Moment
 from gramdyn.models.network import Network
-from gramdyn.sweep.config import Config
-from gramdyn.sweep.plan import Group, Plan, make_plan
+from gramdyn.plan.config import Config
+from gramdyn.plan.plan import Group, Plan, make_plan
 from gramdyn.systems import NetworkFields, NetworkSystem
 
 

@@ -120,7 +120,7 @@ def cells_of(tree: xr.DataTree) -> list[Cell]:
     """The cells of a run folder, in the order of the plan.
 
     Args:
-        tree: What `gramdyn.sweep.open` returns.
+        tree: What `gramdyn.store.open` returns.
     """
     return [cell for node in _nodes(tree) for cell in _cells_in(node)]
 

@@ -34,7 +34,7 @@ from gramdyn.report.roles import axis_title, extreme_cells, place_title, value_t
 from gramdyn.report.statistics import StepAxis
 from gramdyn.report.styles import Styles
 from gramdyn.report.theme import ordered_colours
-from gramdyn.sweep.results import open as open_results
+from gramdyn.store.results import open as open_results
 
 _DASHES = ("-", (0, (4, 1.6)), (0, (1.2, 1.4)), "-.")
 _MARKERS = ("o", "s", "^", "D", "v", "P")

@@ -29,7 +29,7 @@ from gramdyn.report.spectra import draw_spectrum, draw_top_eigenvalue
 from gramdyn.report.styles import Styles
 from gramdyn.report.table import summary_rows
 from gramdyn.report.theme import templates
-from gramdyn.sweep.results import open as open_results
+from gramdyn.store.results import open as open_results
 
 
 def write_report(folder: str | Path, out: str | Path | None = None) -> Path:

@@ -13,7 +13,7 @@ def summary_rows(tree: xr.DataTree) -> list[dict[str, Any]]:
     """One row for each combination of the run coordinates other than seeds.
 
     Args:
-        tree: What `gramdyn.sweep.open` returns.
+        tree: What `gramdyn.store.open` returns.
 
     Returns:
         Rows of plain Python values, in the order of the plan: the coordinates (width, depth,

@@ -15,9 +15,9 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from gramdyn.plan.plan import Group, Plan
+from gramdyn.plan.runtime import Runtime
 from gramdyn.sweep.compute import compile_group, start_chunk
-from gramdyn.sweep.plan import Group, Plan
-from gramdyn.sweep.runtime import Runtime
 
 # The groups that make up this share of the work are compiled and timed, at most so many; the others
 # follow by their operations.

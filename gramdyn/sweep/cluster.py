@@ -15,13 +15,13 @@ from queue import Empty, Queue
 from typing import Any
 
 from gramdyn._errors import IncompleteError, InputError
+from gramdyn.plan.plan import Group, Plan
+from gramdyn.store.lock import locked
+from gramdyn.store.store import Store
 from gramdyn.sweep.address import check_address, check_free, wait_until_open
 from gramdyn.sweep.assign import Board
-from gramdyn.sweep.lock import locked
-from gramdyn.sweep.plan import Group, Plan
 from gramdyn.sweep.remote import Outcome, compute_chunk, make_orders
 from gramdyn.sweep.run import Listener, Silent, Sweep, Tally
-from gramdyn.sweep.store import Store
 
 _WORKER_TTL = 60  # seconds of silence after which a worker counts as dead
 _DEATH_TIMEOUT = 60  # seconds a worker tries to reach its scheduler

@@ -12,7 +12,7 @@ import numpy as np
 
 from gramdyn.dynamics.batch import pad_runs
 from gramdyn.dynamics.simulate import gaps_between, run_many
-from gramdyn.sweep.plan import Group, Plan
+from gramdyn.plan.plan import Group, Plan
 
 # XLA's older code generator for fused loops compiles a third faster on CPU (3.5 -> 2.4 s for the
 # program of a two-layer group) and the programs run as fast, within 3 %.

@@ -13,15 +13,15 @@ from pathlib import Path
 from typing import Any
 
 from gramdyn._errors import InputError
+from gramdyn._process import use_all_cores, use_compile_cache
+from gramdyn.plan.config import Config, digest_of
+from gramdyn.plan.plan import Group, Plan, make_plan
+from gramdyn.store.difference import differences
+from gramdyn.store.lock import NAME
+from gramdyn.store.manifest import make_manifest
+from gramdyn.store.results import read_manifest
+from gramdyn.store.store import Store
 from gramdyn.sweep.compute import compile_group, count_failed, fetch_chunk, start_chunk
-from gramdyn.sweep.config import Config, digest_of
-from gramdyn.sweep.difference import differences
-from gramdyn.sweep.lock import NAME
-from gramdyn.sweep.manifest import make_manifest
-from gramdyn.sweep.plan import Group, Plan, make_plan
-from gramdyn.sweep.results import read_manifest
-from gramdyn.sweep.runtime import use_all_cores, use_compile_cache
-from gramdyn.sweep.store import Store
 
 _PROGRAMS = 4  # compiled programs a worker keeps
 

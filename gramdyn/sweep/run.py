@@ -6,12 +6,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol, runtime_checkable
 
+from gramdyn.plan.config import Config
+from gramdyn.plan.plan import Group, Plan, make_plan
+from gramdyn.store.folder import set_aside
+from gramdyn.store.lock import locked
+from gramdyn.store.store import Store
 from gramdyn.sweep.compute import compile_group, count_failed, fetch_chunk, start_chunk
-from gramdyn.sweep.config import Config
-from gramdyn.sweep.folder import set_aside
-from gramdyn.sweep.lock import locked
-from gramdyn.sweep.plan import Group, Plan, make_plan
-from gramdyn.sweep.store import Store
 
 _COMPILERS = 2
 

@@ -6,7 +6,7 @@ from rich.console import Console
 from gramdyn.cli import progress
 from gramdyn.cli.console import told_seconds
 from gramdyn.cli.progress import Progress
-from gramdyn.sweep import make_plan, parse_config
+from gramdyn.plan import make_plan, parse_config
 
 TEXT = """\
 task: {kind: gaussian, n_samples: 8, n_inputs: 4}

@@ -10,7 +10,9 @@ import pytest
 
 import gramdyn as gd
 from gramdyn import InputError
-from gramdyn.sweep import make_plan, open, parse_config, run_sweep
+from gramdyn.plan import make_plan, parse_config
+from gramdyn.store import open
+from gramdyn.sweep import run_sweep
 from gramdyn.systems import AbstractLoss, SquaredLoss
 
 N, D, C, ETA, N_STEPS, EVERY = 5, 6, 2, 0.05, 24, 4

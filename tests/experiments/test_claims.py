@@ -8,7 +8,7 @@ from gramdyn import InputError
 from gramdyn.experiments import CLAIMS, find_claim, reproduce
 from gramdyn.experiments.numbers import by_axis, quantiles, spread, told
 from gramdyn.experiments.reproduce import config_file
-from gramdyn.sweep import load_config
+from gramdyn.plan import load_config
 
 STEPS = np.array([0, 10, 20])
 

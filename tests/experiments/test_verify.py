@@ -15,7 +15,7 @@ from gramdyn.experiments.laws import LAWS, Sizes, samples_for
 from gramdyn.experiments.moment import Moment
 from gramdyn.kernels import gram, operators
 from gramdyn.models import activations, layers
-from gramdyn.sweep import make_plan, parse_config
+from gramdyn.plan import make_plan, parse_config
 from gramdyn.systems import field_space
 
 CONFIG = """

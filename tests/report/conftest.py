@@ -5,7 +5,9 @@ import numpy as np
 import pytest
 import xarray as xr
 
-from gramdyn.sweep import load_config, open, run_sweep
+from gramdyn.plan import load_config
+from gramdyn.store import open
+from gramdyn.sweep import run_sweep
 
 CONFIG = """
 task: {kind: digits, classes: [3, 8], n_samples: 10}

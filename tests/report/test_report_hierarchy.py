@@ -15,7 +15,7 @@ from gramdyn.report.losses import draw_loss
 from gramdyn.report.page import draw_pictures, to_csv
 from gramdyn.report.statistics import band_over_seeds
 from gramdyn.report.styles import Styles
-from gramdyn.sweep import open
+from gramdyn.store import open
 
 LIMITS = ("limit_loss", "limit_distance", "limit_error")
 SHARES = ("transport_share", "pullback_share", "flip_current")

@@ -5,7 +5,7 @@ from gramdyn._errors import InputError
 from gramdyn.report import save_overview
 from gramdyn.report.cells import cells_of, manifest_of
 from gramdyn.report.figures import draw_overview
-from gramdyn.sweep import open
+from gramdyn.store import open
 
 
 @pytest.mark.parametrize(

@@ -11,7 +11,7 @@ import pytest
 from gramdyn._errors import InputError
 from gramdyn.report import write_report
 from gramdyn.report.page import draw_pictures, to_csv
-from gramdyn.sweep import open
+from gramdyn.store import open
 
 
 class Reader(HTMLParser):

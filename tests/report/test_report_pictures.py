@@ -16,7 +16,7 @@ from gramdyn.report.page import draw_pictures
 from gramdyn.report.phase import draw_phase
 from gramdyn.report.styles import Styles
 from gramdyn.report.theme import ordered_colours
-from gramdyn.sweep import open
+from gramdyn.store import open
 
 NAMES = [
     "loss",

@@ -7,7 +7,7 @@ import pytest
 from gramdyn.report import summary_rows
 from gramdyn.report.cells import cells_of, count_runs
 from gramdyn.report.roles import Roles, as_number, choose_roles, extreme_cells, value_title
-from gramdyn.sweep import open
+from gramdyn.store import open
 
 KEYS = {"width", "depth", "runs", "failed", "missing", "loss_start", "loss_end", "loss_ratio"}
 

@@ -5,7 +5,7 @@ from typing import Any
 
 import numpy as np
 
-from gramdyn.sweep import Plan, make_plan, parse_config
+from gramdyn.plan import Plan, make_plan, parse_config
 from gramdyn.sweep.compute import compile_group, fetch_chunk, start_chunk
 
 Run = dict[str, np.ndarray]

@@ -5,7 +5,8 @@ from pathlib import Path
 
 import numpy as np
 
-from gramdyn.sweep import Plan, load_config, make_plan, open
+from gramdyn.plan import Plan, load_config, make_plan
+from gramdyn.store import open
 
 TINY = Path(__file__).parents[2] / "configs" / "smoke" / "tiny.yaml"
 

@@ -3,7 +3,8 @@ import time
 import numpy as np
 import pytest
 
-from gramdyn.sweep import calibrate, make_plan, parse_config
+from gramdyn.plan import make_plan, parse_config
+from gramdyn.sweep import calibrate
 from gramdyn.sweep.calibrate import forecast, measure_peak, time_group
 from gramdyn.sweep.compute import compile_group, fetch_chunk, start_chunk
 

@@ -17,11 +17,13 @@ import pytest
 
 from gramdyn import InputError
 from gramdyn._errors import IncompleteError
-from gramdyn.sweep import cluster, make_plan, open, parse_config, remote, run_plan
+from gramdyn.plan import make_plan, parse_config
+from gramdyn.store import open
+from gramdyn.store.files import read_json
+from gramdyn.store.lock import locked
+from gramdyn.store.store import Store
+from gramdyn.sweep import cluster, remote, run_plan
 from gramdyn.sweep.cluster import Cluster, run_on_cluster, serve_worker
-from gramdyn.sweep.files import read_json
-from gramdyn.sweep.lock import locked
-from gramdyn.sweep.store import Store
 
 distributed = pytest.importorskip("distributed")
 

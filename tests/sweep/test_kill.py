@@ -12,9 +12,9 @@ import numpy as np
 import pytest
 from support.folders import TINY, arrays_of, assert_same_bits, contents_of
 
-from gramdyn.sweep import open, read_state
-from gramdyn.sweep.files import read_json
-from gramdyn.sweep.lock import owner_of
+from gramdyn.store import open, read_state
+from gramdyn.store.files import read_json
+from gramdyn.store.lock import owner_of
 
 # 480 runs in 120 chunks of 4.
 _SWEEP = ("sweep={seed: {count: 480}}", "network.width=4", "scheme.n_steps=20")

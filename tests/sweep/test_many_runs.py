@@ -8,8 +8,10 @@ import numpy as np
 import pytest
 from support.folders import TINY
 
-from gramdyn.sweep import load_config, make_plan, open, read_state, run_plan
-from gramdyn.sweep.files import read_json
+from gramdyn.plan import load_config, make_plan
+from gramdyn.store import open, read_state
+from gramdyn.store.files import read_json
+from gramdyn.sweep import run_plan
 
 SHARES = (0.1, 0.2, 0.5, 0.8, 1.0, 1.2, 1.5, 3.0, 5.0, 11.0)
 STEPS, ABOVE = 30, 1e6

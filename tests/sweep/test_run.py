@@ -12,8 +12,10 @@ from support.folders import TINY, arrays_of, assert_same_bits
 
 import gramdyn as gd
 from gramdyn import InputError
-from gramdyn.sweep import load_config, make_plan, open, run_plan, run_sweep
-from gramdyn.sweep.files import read_json
+from gramdyn.plan import load_config, make_plan
+from gramdyn.store import open
+from gramdyn.store.files import read_json
+from gramdyn.sweep import run_plan, run_sweep
 
 
 @pytest.fixture(scope="module")

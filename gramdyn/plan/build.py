@@ -1,0 +1,184 @@
+"""From configurations to tasks, systems, schemes and records."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array
+
+from gramdyn.data.registry import TASKS
+from gramdyn.data.task import Task
+from gramdyn.diagnostics.record import Record
+from gramdyn.diagnostics.registry import make_diagnostic
+from gramdyn.dynamics.registry import SCHEMES
+from gramdyn.dynamics.schemes import AbstractScheme, Relative
+from gramdyn.models.activations import make_activation
+from gramdyn.models.init import Padded, init_network, layer_stds
+from gramdyn.models.network import Network
+from gramdyn.plan.config import (
+    Config,
+    NetworkConfig,
+    RecordConfig,
+    RelativeStep,
+    Strict,
+    float_keys,
+)
+from gramdyn.systems.base import AbstractSystem
+from gramdyn.systems.losses import SquaredLoss
+from gramdyn.systems.network import make_system
+
+# Keys of a network's configuration that are numbers in the compiled program, not part of it.
+NETWORK_NUMBERS = ("weight_scale", "output_scale")
+
+
+def build_task(config: Config) -> Task:
+    """The task of a job, on the host, in float64."""
+    options: dict[str, Any] = dict(config.task)
+    return TASKS[options.pop("kind")](**options)
+
+
+def build_record(config: RecordConfig) -> Record:
+    """The record of a job."""
+    of = [_diagnostic(entry) for entry in config.of]
+    return Record(of, every=config.every, at=config.at, average=config.average)
+
+
+def _diagnostic(entry: str | dict[str, Any]) -> Any:
+    if isinstance(entry, str):
+        return make_diagnostic(entry)
+    options = {key: value for key, value in entry.items() if key != "name"}
+    return make_diagnostic(entry["name"], **options)
+
+
+def build_network(
+    config: Config,
+    key: Any,
+    task: Task,
+    numbers: dict[str, Any],
+    widths: tuple[int, ...],
+    padded: Padded | None,
+) -> Network:
+    """The network of a job at t = 0, with the job's numbers in place of the configuration's."""
+    network = config.network
+    return init_network(
+        key,
+        task.n_inputs,
+        widths,
+        task.n_outputs,
+        activation=make_activation(network.activation, network.slope),
+        parametrization=network.parametrization,
+        train_readout=network.readout == "trained",
+        bias=network.bias,
+        weight_scale=numbers.get("network.weight_scale", network.weight_scale),
+        output_scale=numbers.get("network.output_scale", network.output_scale),
+        dtype=task.inputs.dtype.type,
+        padded=padded,
+    )
+
+
+def build_scheme(config: Strict, numbers: dict[str, Any]) -> AbstractScheme:
+    """The scheme of a job, with the job's numbers in place of the configuration's."""
+    options = dict(config)
+    kind, _ = options.pop("kind"), options.pop("n_steps")
+    for key in options:
+        relative = isinstance(options[key], RelativeStep)
+        number = numbers.get(f"scheme.{key}", options[key].relative if relative else options[key])
+        options[key] = Relative(number) if relative else number
+    return SCHEMES[kind](**options)
+
+
+def numbers_of(config: Config) -> dict[str, float]:
+    """The numbers of a job that are arrays in the compiled program, by dotted key."""
+    found = {f"network.{key}": getattr(config.network, key) for key in NETWORK_NUMBERS}
+    for key in float_keys(config.scheme):
+        value = getattr(config.scheme, key)
+        if value is not None:
+            value = value.relative if isinstance(value, RelativeStep) else value
+            found[f"scheme.{key}"] = float(value)
+    return found
+
+
+class Recipe:
+    """A configuration as an opaque constant: compared by identity, so that it may be static."""
+
+    def __init__(self, config: Config):
+        self.config = config
+
+
+class GroupBuild(eqx.Module):
+    """From one run's parameters to its system and scheme, for all runs of a group.
+
+    Attributes:
+        inputs: Inputs of each distinct task of the group, shape (tasks, n, d).
+        targets: Targets of each, shape (tasks, n, C).
+        grams: X X^T of each, shape (tasks, n, n).
+        recipe: Configuration of the group, whose numbers each run replaces.
+        widths: Width of each hidden layer of the program.
+    """
+
+    inputs: Array | np.ndarray
+    targets: Array | np.ndarray
+    grams: Array | np.ndarray
+    recipe: Recipe = eqx.field(static=True)
+    widths: tuple[int, ...] = eqx.field(static=True)
+
+    def __call__(self, params: dict[str, Any]) -> tuple[AbstractSystem, AbstractScheme]:
+        """System and scheme of one run."""
+        config, numbers = self.recipe.config, params["numbers"]
+        one = self.inputs.shape[0] == 1
+        index = 0 if one else params["task"]
+        pick = lambda arrays: jnp.asarray(arrays)[index]  # noqa: E731
+        task = Task(pick(self.inputs), pick(self.targets), input_gram=pick(self.grams))
+        key, padded = jax.random.key(params["seed"]), params.get("padded")
+        network = build_network(config, key, task, numbers, self.widths, padded)
+        scheme = build_scheme(config.scheme, numbers)
+        exact = config.coordinates != "auto" or scheme.linear
+        system = make_system(
+            network,
+            task,
+            loss=SquaredLoss(config.loss.reduction),
+            # Gram coordinates are not for every scheme; "auto" takes those that are right.
+            coordinates=config.coordinates if exact else "weights",
+            centred=config.network.centred,
+        )
+        return system, scheme
+
+
+def group_params(
+    jobs: Sequence[Any], tasks: list[int], n_inputs: int, widths: tuple[int, ...]
+) -> dict[str, Any]:
+    """Parameters of a group's runs, stacked along the run axis, as numpy arrays in float64.
+
+    Args:
+        jobs: The runs.
+        tasks: Which of the group's tasks each has.
+        n_inputs: Inputs d.
+        widths: Widths of the program; sizes of the networks themselves are among the parameters
+            where any is narrower.
+    """
+    numbers = [job.cell.numbers for job in jobs]
+    found = {
+        "seed": np.asarray([job.seed for job in jobs], np.int32),
+        "task": np.asarray(tasks, np.int32),
+        "numbers": {key: np.asarray([n[key] for n in numbers], np.float64) for key in numbers[0]},
+    }
+    if any(job.config.network.layer_widths != widths for job in jobs):
+        found["padded"] = _sizes([job.config.network for job in jobs], n_inputs)
+    return found
+
+
+def _sizes(networks: Sequence[NetworkConfig], n_inputs: int) -> Padded:
+    """Own widths and scales of the networks, run axis leading."""
+    widths = [network.layer_widths for network in networks]
+    stds = [
+        layer_stds(
+            (n_inputs, *own),
+            make_activation(network.activation, network.slope),
+            network.parametrization,
+        )
+        for network, own in zip(networks, widths, strict=True)
+    ]
+    return Padded(np.asarray(widths, np.int32), np.asarray(stds, np.float64))

@@ -1,0 +1,258 @@
+"""The configuration of a sweep: one YAML file, typed, checked whole before anything runs."""
+
+import hashlib
+import inspect
+import json
+from collections.abc import Callable, Sequence
+from functools import cache
+from typing import Annotated, Any, Literal, get_args
+
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    SerializeAsAny,
+    create_model,
+    model_validator,
+)
+from pydantic_core import PydanticCustomError
+
+from gramdyn._checks import nearest
+from gramdyn._types import Scalar
+from gramdyn.data.registry import TASKS
+from gramdyn.dynamics.registry import SCHEMES
+from gramdyn.dynamics.schemes import Step
+from gramdyn.models.activations import ACTIVATIONS
+from gramdyn.models.init import PARAMETRIZATIONS
+from gramdyn.plan.axes import Axis
+from gramdyn.systems.losses import REDUCTIONS
+from gramdyn.systems.network import COORDINATES
+
+
+class Strict(BaseModel):
+    """A part of a configuration: no unknown keys, not changed once made."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
+
+
+def _one_of(kind: str, allowed: Any) -> Any:
+    """A name among those allowed, read when it is checked, so that registries may grow."""
+
+    def check(value: Any) -> Any:
+        if not isinstance(value, str) or value not in allowed:
+            text = f"unknown {kind} {value!r}; {nearest(str(value), allowed)}"
+            raise PydanticCustomError("unknown_name", "{text}", {"text": text})
+        return value
+
+    return Annotated[str, BeforeValidator(check)]
+
+
+Positive = Annotated[int, Field(ge=1)]
+
+
+class RelativeStep(Strict):
+    """`{relative: 0.5}`: a share of 1 / (s lambda_max(K(0))) of each run."""
+
+    relative: float = Field(gt=0)
+
+
+def _step(value: Any) -> Any:
+    if isinstance(value, dict | RelativeStep):
+        return RelativeStep.model_validate(value)
+    good = isinstance(value, int | float) and not isinstance(value, bool) and value > 0
+    if not good:
+        raise PydanticCustomError("step", "must be a number above 0 or {relative: number}")
+    return float(value)
+
+
+StepSize = Annotated[float | RelativeStep, BeforeValidator(_step)]
+
+
+class NetworkConfig(Strict):
+    """A dense network. Give `width` and `depth`, or `widths` layer by layer."""
+
+    kind: Literal["dense"] = "dense"
+    width: Positive | None = None
+    depth: Positive | None = None
+    widths: tuple[Positive, ...] | None = Field(default=None, min_length=1)
+    activation: _one_of("activation", ACTIVATIONS) = "relu"  # type: ignore[valid-type]
+    slope: float | None = None
+    bias: bool = False
+    readout: Literal["fixed", "trained"] = "fixed"
+    parametrization: _one_of("parametrization", PARAMETRIZATIONS) = "standard"  # type: ignore[valid-type]
+    weight_scale: float = Field(default=1.0, gt=0)
+    output_scale: float = Field(default=1.0, gt=0)
+    centred: bool = False
+
+    @model_validator(mode="after")
+    def _check(self) -> "NetworkConfig":
+        if (self.widths is None) == (self.width is None and self.depth is None):
+            raise ValueError("give either `widths`, or `width` and `depth`")
+        if self.widths is None and (self.width is None or self.depth is None):
+            raise ValueError("`width` and `depth` go together")
+        if self.slope is not None and self.activation != "leaky_relu":
+            raise ValueError("`slope` belongs to activation leaky_relu")
+        return self
+
+    @property
+    def layer_widths(self) -> tuple[int, ...]:
+        """Width of each hidden layer."""
+        if self.widths is not None:
+            return self.widths
+        assert self.width is not None
+        assert self.depth is not None
+        return (self.width,) * self.depth
+
+
+class LossConfig(Strict):
+    """Loss of outputs and targets."""
+
+    kind: Literal["squared"] = "squared"
+    reduction: _one_of("reduction", REDUCTIONS) = "sum"  # type: ignore[valid-type]
+
+
+class RecordConfig(Strict):
+    """What is recorded and when: every so many steps, or at given ones."""
+
+    of: tuple[str | dict[str, Any], ...] = Field(default=("loss",), min_length=1)
+    every: Positive | None = None
+    at: tuple[int, ...] | None = None
+    average: Positive | None = None
+
+    @model_validator(mode="after")
+    def _check(self) -> "RecordConfig":
+        if self.every is not None and self.at is not None:
+            raise ValueError("give either `every` or `at`")
+        for entry in self.of:
+            if isinstance(entry, dict) and "name" not in entry:
+                raise ValueError(
+                    f"an entry of `of` is a name or {{name: ..., options}}, not {entry}"
+                )
+        return self
+
+
+# Keys of `runtime` that change no number.
+RUNNING = {"devices", "memory_gb", "chunk_runs", "batching", "padding"}
+
+
+class RuntimeConfig(Strict):
+    """How it runs; only `diverged_above`, the loss ratio that ends a run, changes results.
+
+    Attributes:
+        devices: Devices the runs are split over; all local ones by default.
+        memory_gb: What runs in flight may take.
+        chunk_runs: Most runs computed and written together, below what memory and time allow.
+        batching: One run after the other, all in lockstep, or by platform.
+        padding: Whether runs of unlike width share a program: where it pays, never, or always.
+            Their values are the same up to the last bits.
+        diverged_above: Loss, beside its first value, that ends a run.
+    """
+
+    devices: Positive | None = None
+    memory_gb: float = Field(default=4.0, gt=0)
+    chunk_runs: Positive | None = None
+    batching: Literal["auto", "map", "vmap"] = "auto"
+    padding: Literal["auto", "never", "always"] = "auto"
+    diverged_above: float = Field(default=1e6, gt=1)
+
+
+# Parts whose `kind` names a function of a registry, and the keys they have beside its arguments.
+_KINDS: dict[str, tuple[Any, tuple[tuple[str, Any], ...]]] = {
+    "task": (TASKS, ()),
+    "scheme": (SCHEMES, (("n_steps", (Annotated[int, Field(ge=1, lt=2**31)], ...)),)),
+}
+
+
+def _of_kind(home: str) -> Any:
+    """A mapping whose `kind` names a function of a registry, its other keys the arguments."""
+    registry, extra = _KINDS[home]
+
+    def check(value: Any) -> Any:
+        if isinstance(value, BaseModel):
+            return value
+        known = isinstance(value, dict) and isinstance(value.get("kind"), str)
+        if not known or value["kind"] not in registry:
+            given = value.get("kind") if isinstance(value, dict) else value
+            text = f"unknown {home} {given!r}; {nearest(str(given), registry)}"
+            raise PydanticCustomError("unknown_kind", "{text}", {"text": text, "where": "kind"})
+        name = value["kind"]
+        return _model_of(name, registry[name], extra, home).model_validate(value)
+
+    return Annotated[SerializeAsAny[Strict], BeforeValidator(check)]
+
+
+# What a file may give where a function takes an array too.
+_PLAIN: dict[Any, Any] = {Step: StepSize, Scalar: float, Scalar | None: float | None}
+
+
+@cache
+def _model_of(
+    name: str, function: Callable[..., Any], extra: tuple[tuple[str, Any], ...], home: str
+) -> type[Strict]:
+    """The model of a function's keyword arguments, from its signature."""
+    fields: dict[str, Any] = {"kind": (Literal[name], ...), **dict(extra)}
+    for param in inspect.signature(function).parameters.values():
+        annotation = _PLAIN.get(param.annotation, param.annotation)
+        required = param.default is inspect.Parameter.empty
+        fields[param.name] = (annotation, ... if required else param.default)
+    return create_model(f"{name}_{home}", __base__=Strict, **fields)
+
+
+TaskConfig = _of_kind("task")
+SchemeConfig = _of_kind("scheme")
+
+
+class Config(Strict):
+    """Everything about a sweep. `sweep` maps dotted keys to axes; the rest is one job."""
+
+    task: TaskConfig  # type: ignore[valid-type]
+    network: NetworkConfig
+    scheme: SchemeConfig  # type: ignore[valid-type]
+    loss: LossConfig = LossConfig()
+    coordinates: _one_of("coordinates", COORDINATES) = "auto"  # type: ignore[valid-type]
+    record: RecordConfig = RecordConfig()
+    precision: Literal["float32", "float64"] = "float32"
+    seed: int = Field(default=0, ge=0, lt=2**31)
+    runtime: RuntimeConfig = RuntimeConfig()
+    sweep: dict[str, Axis] = Field(default_factory=dict)
+
+    def resolved(self) -> dict[str, Any]:
+        """The configuration as plain data, defaults filled in."""
+        return self.model_dump(mode="json")
+
+    def digest(self) -> str:
+        """sha256 over the resolved configuration without what changes no number."""
+        return digest_of(self.model_dump(mode="json", exclude={"runtime": RUNNING}))
+
+
+def known_keys(path: Sequence[Any], data: Any) -> list[str]:
+    """Keys that a configuration may have below a path of keys, as far as its kinds are known."""
+    model: Any = Config
+    for part in path:
+        data = data.get(part) if isinstance(data, dict) else None
+        model = _model_below(model, part, data)
+        if model is None:
+            return []
+    return list(model.model_fields)
+
+
+def _model_below(model: type[BaseModel], key: Any, data: Any) -> type[BaseModel] | None:
+    if model is Config and key in _KINDS and isinstance(data, dict):
+        registry, extra = _KINDS[key]
+        kind = data.get("kind")
+        return _model_of(kind, registry[kind], extra, key) if kind in registry else None
+    field = model.model_fields.get(key)
+    inner = field.annotation if field else None
+    return inner if isinstance(inner, type) and issubclass(inner, BaseModel) else None
+
+
+def digest_of(data: Any) -> str:
+    """sha256 over sorted JSON."""
+    return hashlib.sha256(json.dumps(data, sort_keys=True).encode()).hexdigest()
+
+
+def float_keys(scheme: Strict) -> tuple[str, ...]:
+    """Keys of a scheme's configuration that hold floats, so that they may be array axes."""
+    given = {name: field.annotation for name, field in type(scheme).model_fields.items()}
+    return tuple(name for name, kind in given.items() if kind is float or float in get_args(kind))

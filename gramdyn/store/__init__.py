@@ -1,0 +1,33 @@
+"""The run folder: written chunk by chunk, whole at any moment, opened as labelled arrays."""
+
+from typing import TYPE_CHECKING
+
+from gramdyn._lazy import lazy_names
+
+if TYPE_CHECKING:
+    from gramdyn.store.results import open, read_manifest
+    from gramdyn.store.status import SweepState, read_state
+    from gramdyn.store.store import Store
+
+__all__ = [
+    "Store",
+    "SweepState",
+    "open",
+    "read_manifest",
+    "read_state",
+]
+
+__getattr__ = lazy_names(
+    __name__,
+    {
+        "gramdyn.store.results": (
+            "open",
+            "read_manifest",
+        ),
+        "gramdyn.store.status": (
+            "SweepState",
+            "read_state",
+        ),
+        "gramdyn.store.store": ("Store",),
+    },
+)
