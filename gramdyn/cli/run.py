@@ -41,7 +41,7 @@ def run_config(
     _show(plan, console)
     aside = set_aside(folder) if force else None
     if aside:
-        console.print(f"the folder that was there is {aside} now", markup=False)
+        console.print(f"the folder that was there is {aside} now", markup=False, soft_wrap=True)
     if cluster:
         console.print(f"on more machines: gramdyn worker {cluster.address}", markup=False)
         tally = run_on_cluster(plan, folder, cluster, Progress(console, local=False))
@@ -49,7 +49,9 @@ def run_config(
         tally = run_plan(plan, folder, Progress(console))
     console.print(summary_table(open_results(folder)))
     console.print(_told(tally))
-    console.print(f"results in {folder}; pictures: gramdyn report {folder}", markup=False)
+    console.print(
+        f"results in {folder}; pictures: gramdyn report {folder}", markup=False, soft_wrap=True
+    )
 
 
 def plan_config(file: Path, changes: list[str], *, time: bool = True) -> None:

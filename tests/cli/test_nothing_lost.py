@@ -13,7 +13,7 @@ from support.folders import TINY, arrays_of, assert_same_bits, copy_of
 
 COMMAND = [sys.executable, "-m", "gramdyn"]
 # 12 chunks, and long enough to be caught in the middle.
-LONG = ["--set", "sweep={seed: {count: 600}}", "--set", "runtime.memory_gb=0.004"]
+LONG = ["--set", "sweep={seed: {count: 600}}", "--set", "runtime.chunk_runs=50"]
 LONG += ["--set", "runtime.devices=1", "--set", "scheme.n_steps=1000"]
 
 

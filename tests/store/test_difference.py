@@ -58,16 +58,16 @@ def test_a_long_value_is_cut(folder):
     assert len(line) < 120
 
 
-def test_other_chunks_are_told_by_the_memory_that_gives_them(folder):
-    plan = small_plan("runtime.memory_gb=5e-5", starts=range(0, 12, 3))
+def test_other_chunks_are_told_by_the_key_that_gives_them(folder):
+    plan = small_plan("runtime.chunk_runs=3", starts=range(0, 12, 3))
     assert told(folder, plan) == [
-        "runtime.memory_gb: 6e-05 there, 5e-05 now",
+        "runtime.chunk_runs: 4 there, 3 now",
         "group runs.chunk: 4 there, 3 now",
     ]
 
 
 def test_more_memory_that_changes_no_chunk_is_the_same_sweep(folder):
-    assert run_plan(small_plan("runtime.memory_gb=6.1e-5"), folder).reused == 12
+    assert run_plan(small_plan("runtime.memory_gb=3"), folder).reused == 12
 
 
 @pytest.mark.parametrize(

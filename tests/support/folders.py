@@ -14,7 +14,7 @@ TINY = Path(__file__).parents[2] / "configs" / "smoke" / "tiny.yaml"
 _SMALL = (
     *("sweep={seed: {count: 12}}", "network.width=4", "scheme.n_steps=20"),
     *("record={every: 10, of: [loss, layer_kernels]}", "scheme.step_size={relative: 0.5}"),
-    *("runtime.devices=1", "runtime.memory_gb=6e-5"),
+    *("runtime.devices=1", "runtime.chunk_runs=4"),
 )
 
 

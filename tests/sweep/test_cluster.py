@@ -34,7 +34,7 @@ network: {width: 48, depth: 2, parametrization: ntk}
 scheme: {kind: gradient_descent, step_size: {relative: 0.25}, n_steps: 24000}
 record: {every: 60, of: [loss, residual]}
 precision: float64
-runtime: {devices: 1, memory_gb: 0.0002}
+runtime: {devices: 1, chunk_runs: 1}
 sweep:
   seed: {count: 5}
   network.depth: [1, 2]

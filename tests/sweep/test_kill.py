@@ -19,7 +19,7 @@ from gramdyn.store.lock import owner_of
 # 480 runs in 120 chunks of 4.
 _SWEEP = ("sweep={seed: {count: 480}}", "network.width=4", "scheme.n_steps=20")
 _SWEEP += ("record={every: 10, of: [loss, layer_kernels]}", "scheme.step_size={relative: 0.5}")
-_SWEEP += ("runtime.devices=1", "runtime.memory_gb=6e-5")
+_SWEEP += ("runtime.devices=1", "runtime.chunk_runs=4")
 
 
 def command(folder):

@@ -124,7 +124,7 @@ def test_axes_of_any_kind_come_back_as_written(tmp_path):
 
 def test_chunks_and_devices_change_no_value(tiny, tmp_path):
     folder, _ = tiny
-    changes = ["runtime.memory_gb=0.0001", "runtime.devices=1"]
+    changes = ["runtime.chunk_runs=4", "runtime.devices=1"]
     plan = make_plan(load_config(TINY, changes))
     assert all(len(group.starts) > 1 for group in plan.groups)
     run_plan(plan, tmp_path / "chunked")
@@ -173,7 +173,7 @@ def test_a_folder_that_cannot_be_made_is_told_before_computing(tmp_path):
 def test_killed_for_real_and_finished_by_the_same_command(tmp_path):
     """SIGKILL once the first chunk is written; the same command ends with the same bits."""
     words = ["run", str(TINY), "-o", str(tmp_path / "run"), "--set", "sweep.seed={count: 64}"]
-    command = [sys.executable, "-m", "gramdyn", *words, "--set", "runtime.memory_gb=0.0003"]
+    command = [sys.executable, "-m", "gramdyn", *words, "--set", "runtime.chunk_runs=16"]
     victim = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)
     done = tmp_path / "run" / "done"
     while victim.poll() is None and not any(done.glob("width-*.json")):
