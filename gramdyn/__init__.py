@@ -7,6 +7,7 @@ help, does not start JAX. Importing changes no global setting of JAX.
 import importlib
 from typing import TYPE_CHECKING, Any
 
+from gramdyn._lazy import lazy_names
 from gramdyn._version import __version__
 
 if TYPE_CHECKING:
@@ -97,18 +98,16 @@ _PACKAGES = (
     *("kernels", "models", "data", "systems", "dynamics", "diagnostics"),
     *("plan", "store", "sweep", "report", "experiments", "cli"),
 )
-_HOME_OF = {name: home for home, names in _HOMES.items() for name in names}
+_NAMES = {name for names in _HOMES.values() for name in names}
 
 # `open` is left out, so that a star import does not hide the builtin.
-__all__ = ["__version__", *sorted(_HOME_OF.keys() - {"open"})]
+__all__ = ["__version__", *sorted(_NAMES - {"open"})]
+
+_public = lazy_names(__name__, _HOMES)
 
 
 def __getattr__(name: str) -> Any:
-    if name in _HOME_OF:
-        return getattr(importlib.import_module(_HOME_OF[name]), name)
-    if name in _PACKAGES:
-        return importlib.import_module(f"gramdyn.{name}")
-    raise AttributeError(f"module 'gramdyn' has no attribute {name!r}")
+    return importlib.import_module(f"gramdyn.{name}") if name in _PACKAGES else _public(name)
 
 
 def __dir__() -> list[str]:

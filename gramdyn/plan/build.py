@@ -101,6 +101,10 @@ def numbers_of(config: Config) -> dict[str, float]:
     return found
 
 
+# By name: a process may have chosen another, and a seed would mean another network there.
+_GENERATOR = "threefry2x32"
+
+
 class Recipe:
     """A configuration as an opaque constant: compared by identity, so that it may be static."""
 
@@ -132,7 +136,7 @@ class GroupBuild(eqx.Module):
         index = 0 if one else params["task"]
         pick = lambda arrays: jnp.asarray(arrays)[index]  # noqa: E731
         task = Task(pick(self.inputs), pick(self.targets), input_gram=pick(self.grams))
-        key, padded = jax.random.key(params["seed"]), params.get("padded")
+        key, padded = jax.random.key(params["seed"], impl=_GENERATOR), params.get("padded")
         network = build_network(config, key, task, numbers, self.widths, padded)
         scheme = build_scheme(config.scheme, numbers)
         exact = config.coordinates != "auto" or scheme.linear

@@ -132,8 +132,9 @@ class RecordConfig(Strict):
         return self
 
 
-# Keys of `runtime` that change no number.
-RUNNING = {"devices", "memory_gb", "chunk_runs", "batching", "padding"}
+# Keys of `runtime` that say where and in which pieces it runs; a folder is compared by what they
+# come to, its device and its groups, not by them.
+RUNNING = {"devices", "memory_gb", "chunk_runs", "padding"}
 
 
 class RuntimeConfig(Strict):

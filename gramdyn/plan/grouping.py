@@ -14,6 +14,10 @@ from gramdyn.plan.widths import Sharer, share_widths
 _WIDTHS = ("width", "depth", "widths")
 
 
+# Of a group, in characters: files are named after it, and a file system takes 255 in all.
+_LONGEST_NAME = 100
+
+
 def group_jobs(
     jobs: list[Job], tasks: dict[str, Task], n_devices: int, platform: str
 ) -> list[tuple[tuple[int, ...], list[Job]]]:
@@ -104,7 +108,7 @@ def group_names(groups: list[list[Job]], config: Config) -> list[str]:
         for jobs in groups
     ]
     names = ["".join(c if c.isalnum() or c in "._-" else "-" for c in name) for name in names]
-    if len(set(names)) < len(names):
+    if len(set(names)) < len(names) or max(map(len, names)) > _LONGEST_NAME:
         return [f"group-{i}" for i in range(len(names))]
     return names
 

@@ -26,8 +26,8 @@ _CHUNK_FLOPS = 1e11
 _DRAW = 6
 # What compiling adds to the process, in bytes; measured 31 to 88 MB for one to six programs.
 _COMPILER_BYTES = 80e6
-# Largest file of an array, in bytes: one of more helps no reader. What is written is copied and
-# compressed a file at a time.
+# Largest file of an array, in bytes: one of more helps no reader. The store makes such files, a
+# copy and a compression at a time, and a chunk is chosen by what that takes.
 FILE_BYTES = 64 * 2**20
 _COPIES_OF_A_FILE = 3
 
@@ -153,9 +153,9 @@ def choose_chunk(runs: int, cost: RunCost, runtime: Runtime, chunk_runs: int | N
     n_devices = len(runtime.devices)
     if held_bytes(cost, 1, runtime) > runtime.memory_bytes:
         raise InputError(
-            f"One run takes {held_bytes(cost, 1, runtime) / 2**30:.2g} GiB (records twice over "
-            f"{2 * cost.record_bytes / 2**30:.2g}, weights and fields "
-            f"{cost.work_bytes / 2**30:.2g}), but runtime.memory_gb allows "
+            f"One run takes {held_bytes(cost, 1, runtime) / 2**30:.2g} GiB with its records "
+            f"({cost.record_bytes / 2**30:.2g}, several times over), weights and fields "
+            f"({cost.work_bytes / 2**30:.2g}) and data, but runtime.memory_gb allows "
             f"{runtime.memory_bytes / 2**30:.2g}; record less, or less often, or raise it."
         )
     most = _largest(runs, cost, runtime)

@@ -1,6 +1,7 @@
 """What a configuration comes to: groups of runs, their programs, bytes and operations."""
 
 import math
+import re
 from dataclasses import dataclass
 from typing import Any
 
@@ -162,7 +163,7 @@ def _build(
     """The function from one run's parameters to its system and scheme, data in the run's dtype."""
     stack = lambda arrays: np.stack(arrays).astype(runtime.dtype)  # noqa: E731
     # Once for all runs, in float64: each would need it to start in Gram coordinates.
-    grams = stack([task.inputs @ task.inputs.T for task in tasks])
+    grams = stack([task.with_gram().input_gram for task in tasks])
     inputs, targets = stack([task.inputs for task in tasks]), stack([t.targets for t in tasks])
     return GroupBuild(inputs, targets, grams, Recipe(config), widths)
 
@@ -174,8 +175,9 @@ def _check_names(shapes: dict[str, jax.ShapeDtypeStruct], record: Record) -> Non
     """Refuse names of arrays that cannot be stored, and axes of one name and unlike length."""
     lengths: dict[str, int] = {}
     for name, shape in shapes.items():
-        good = name not in _TAKEN | {"width", "depth", "run"} and "/" not in name
-        check(good, "of", "give arrays names that are free and without /", name)
+        free = name not in _TAKEN | {"width", "depth", "run"}
+        plain = re.fullmatch(r"[A-Za-z_][\w-]*", name) is not None  # it names a folder
+        check(free and plain, "of", "give arrays names that are free and plain words", name)
         axes = record.dims().get(name, tuple(f"{name}_{i}" for i in range(len(shape.shape) - 1)))
         check(len(axes) == len(shape.shape) - 1, "of", f"name each axis of {name}", axes)
         for axis, length in zip(axes, shape.shape[1:], strict=True):

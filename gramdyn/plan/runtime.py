@@ -1,4 +1,4 @@
-"""Where and how a sweep runs: devices, precision, memory, compile cache."""
+"""Where and how a sweep runs: devices, memory, and the numbers that are computed with."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -17,7 +17,7 @@ class Runtime:
     Attributes:
         devices: Local devices the runs are split over.
         dtype: "float32" or "float64".
-        memory_bytes: What the records of the chunks in flight may take.
+        memory_bytes: What runs in flight may take: records, work, and the data they share.
         batching: "auto", "map" or "vmap".
     """
 
@@ -47,7 +47,12 @@ class Runtime:
 
     @contextmanager
     def precision(self) -> Iterator[None]:
-        """Compute in this precision inside the block, products never below it."""
-        # Matmuls in full: a default of TF32 would be another physics.
-        with jax.enable_x64(self.dtype == "float64"), jax.default_matmul_precision("highest"):
+        """Compute in this precision inside the block, whatever the process's own settings."""
+        with (
+            jax.enable_x64(self.dtype == "float64"),
+            # Products in full: a default of TF32 would be another physics.
+            jax.default_matmul_precision("highest"),
+            # A seed means the same numbers everywhere, and a prefix of more numbers.
+            jax.threefry_partitionable(True),
+        ):
             yield

@@ -22,6 +22,8 @@ from gramdyn.sweep.compute import compile_group, start_chunk
 # The groups that make up this share of the work are compiled and timed, at most so many; the others
 # follow by their operations.
 _SHARE, _MOST_GROUPS = 0.8, 3
+# What a piece must cost beyond a shorter one, in seconds and beside it, to tell what a step costs.
+_CLEAR_SECONDS, _CLEAR_SHARE = 0.05, 0.3
 _PEAK_SECONDS = 0.1
 _PEAK_SIZE = {"cpu": 1024}
 _PEAK_SIZE_ELSEWHERE = 8192
@@ -97,17 +99,29 @@ def time_group(group: Group, plan: Plan) -> GroupSpeed:
     begun = time.perf_counter()
     program = compile_group(group, plan)
     compiled = time.perf_counter() - begun
-    n_gaps = len(group.record.saved_steps(group.n_steps)) - 1
-    one, two = (_once(program, group, plan, gap) for gap in (1, 2))
-    a_step = max(two - one, 0.0) / max(n_gaps, 1)
-    seconds = one + a_step * (group.n_steps - n_gaps)
+    seconds = _extrapolated(lambda gap: _once(program, group, plan, gap), _n_gaps(group), group)
     return GroupSpeed(compiled, seconds / group.chunk)
+
+
+def _extrapolated(seconds_at: Callable[[int], float], n_gaps: int, group: Group) -> float:
+    """Seconds of all steps, from those of one step a saved time and of more."""
+    one = seconds_at(1)
+    gap, long = 2, seconds_at(2)
+    # More steps until they stand out of the clock's noise, but no more than there are.
+    while long - one < max(_CLEAR_SECONDS, _CLEAR_SHARE * one) and gap * n_gaps < group.n_steps:
+        gap *= 2
+        long = seconds_at(gap)
+    a_step = max(long - one, 0.0) / ((gap - 1) * max(n_gaps, 1))
+    return one + a_step * (group.n_steps - n_gaps)
+
+
+def _n_gaps(group: Group) -> int:
+    return len(group.record.saved_steps(group.n_steps)) - 1
 
 
 def _once(program: Any, group: Group, plan: Plan, gap: int) -> float:
     """Seconds of the first chunk with this many steps between saved times."""
-    n_gaps = len(group.record.saved_steps(group.n_steps)) - 1
-    gaps = np.asarray([gap] * n_gaps + [0], np.int32)
+    gaps = np.asarray([gap] * _n_gaps(group) + [0], np.int32)
     begun = time.perf_counter()
     jax.block_until_ready(start_chunk(program, group, plan, 0, gaps))
     return time.perf_counter() - begun

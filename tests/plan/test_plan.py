@@ -1,3 +1,8 @@
+import os
+import subprocess
+import sys
+from pathlib import Path
+
 import jax
 import numpy as np
 import pytest
@@ -116,6 +121,44 @@ def test_chunks_keep_to_the_memory_and_cover_every_run():
 def test_what_a_run_would_fail_on_is_told_before(change, told):
     with pytest.raises((InputError, ConfigError), match=told):
         plan_of(change)
+
+
+@pytest.mark.parametrize("name", ["..", "", "zarr.json", "a/b", "status"])
+def test_names_that_cannot_be_stored_are_told_before(name, tmp_path, monkeypatch):
+    (tmp_path / "mine.py").write_text(f"def thing(fields):\n    return {{{name!r}: fields.loss}}\n")
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.delitem(sys.modules, "mine", raising=False)
+    with pytest.raises(InputError, match="give arrays names that are free and plain words"):
+        plan_of("record.of=['mine:thing']")
+
+
+def test_a_group_with_a_long_name_is_numbered():
+    widths = [[4] * 60, [5] * 60]
+    plan = plan_of("network={widths: [4]}", f"sweep={{network.widths: {widths}}}")
+    assert [group.name for group in plan.groups] == ["group-0", "group-1"]
+
+
+SEEDED = """
+import jax
+from gramdyn.plan import load_config, make_plan
+plan = make_plan(load_config("configs/smoke/tiny.yaml"))
+group = plan.groups[0]
+with plan.runtime.precision():
+    system, _ = group.build(jax.tree.map(lambda leaf: leaf[1], group.params))
+    print(float(system.start.layers[1].weight[0, 0]))
+"""
+
+
+def test_a_seed_means_one_network_whatever_the_process_has_chosen():
+    found = set()
+    for name, value in (("X", "X"), ("DEFAULT_PRNG_IMPL", "rbg"), ("THREEFRY_PARTITIONABLE", "0")):
+        settings = {**os.environ, f"JAX_{name}": value}
+        words = [sys.executable, "-c", SEEDED]
+        root = Path(__file__).parents[2]
+        done = subprocess.run(words, env=settings, capture_output=True, text=True, cwd=root)
+        assert done.returncode == 0, done.stderr
+        found.add(done.stdout)
+    assert len(found) == 1
 
 
 def test_data_with_nan_is_refused(tmp_path):

@@ -32,6 +32,27 @@ def test_seconds_follow_from_what_a_step_and_a_saved_time_cost(monkeypatch):
     assert time_group(group, plan).run_seconds == (6 * 3.0 + 40 * 0.5) / 6
 
 
+def test_long_gaps_are_told_from_noise():
+    """Of 40 000 steps and five saved times two steps are lost in the noise of any clock."""
+    plan = plan_of("scheme.n_steps=40000", "record.every=8000")
+    (group,) = plan.groups
+    told = time_group(group, plan).run_seconds * group.chunk
+    program = compile_group(group, plan)
+    begun = time.perf_counter()
+    fetch_chunk(start_chunk(program, group, plan, 0), group, 0)
+    # A factor of 5 for a machine that does other things too; without care it was 100 and more.
+    assert told / 5 < time.perf_counter() - begun < told * 5
+
+
+def test_no_more_steps_are_timed_than_there_are(monkeypatch):
+    plan = plan_of("scheme.n_steps=50", "record.every=10")
+    gaps = []
+    monkeypatch.setattr(calibrate, "compile_group", lambda group, plan: None)
+    monkeypatch.setattr(calibrate, "_once", lambda p, group, plan, gap: gaps.append(gap) or 0.0)
+    assert time_group(plan.groups[0], plan).run_seconds == 0.0
+    assert gaps == [1, 2, 4, 8, 16]
+
+
 def test_pieces_are_the_programs_own_first_steps():
     """Two steps between saved times: the losses are those of a run saved every two steps."""
     plan = plan_of()
