@@ -5,9 +5,10 @@ from typing import TYPE_CHECKING
 from gramdyn._lazy import lazy_names
 
 if TYPE_CHECKING:
-    from gramdyn.store.results import open, read_manifest
+    from gramdyn.store.results import open
     from gramdyn.store.status import SweepState, read_state
     from gramdyn.store.store import Store
+    from gramdyn.store.whole import read_manifest
 
 __all__ = [
     "Store",
@@ -20,14 +21,12 @@ __all__ = [
 __getattr__ = lazy_names(
     __name__,
     {
-        "gramdyn.store.results": (
-            "open",
-            "read_manifest",
-        ),
+        "gramdyn.store.results": ("open",),
         "gramdyn.store.status": (
             "SweepState",
             "read_state",
         ),
         "gramdyn.store.store": ("Store",),
+        "gramdyn.store.whole": ("read_manifest",),
     },
 )

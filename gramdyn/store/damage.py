@@ -81,10 +81,17 @@ def _noted(folder: Path) -> Iterator[tuple[str, list[Any]]]:
 
 def _read_layout(folder: Path) -> dict[str, list[Any]]:
     try:
-        found: dict[str, list[Any]] = read_json(folder / LAYOUT)
-    except (OSError, ValueError):
+        found = read_json(folder / LAYOUT)
+    except (OSError, ValueError, RecursionError):
+        found = None
+    if not isinstance(found, dict) or not all(map(_is_digest, found.values())):
         raise InputError(
             f"Folder {folder} is damaged: file {LAYOUT}; "
             "the `gramdyn run` command that made it repairs it."
-        ) from None
+        )
     return found
+
+
+def _is_digest(value: Any) -> bool:
+    """Whether a value is a size and a sha256."""
+    return isinstance(value, list) and [type(part) for part in value] == [int, str]

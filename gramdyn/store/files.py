@@ -4,6 +4,7 @@ import hashlib
 import json
 import os
 import shutil
+import stat
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
@@ -51,11 +52,12 @@ def digest_of_file(path: Path) -> list[Any]:
 
 
 def has_size(path: Path, size: int) -> bool:
-    """Whether a file is there and of this size."""
+    """Whether a file is there and of this size; a directory is none."""
     try:
-        return path.stat().st_size == size
-    except OSError:
+        found = path.stat()
+    except (OSError, ValueError):  # a name may be damaged, too
         return False
+    return stat.S_ISREG(found.st_mode) and found.st_size == size
 
 
 def is_file_of(path: Path, digest: list[Any]) -> bool:
@@ -87,6 +89,19 @@ def remove(path: Path) -> None:
         shutil.rmtree(path, ignore_errors=True)
     else:
         path.unlink(missing_ok=True)
+
+
+def clear_way(path: Path, root: Path) -> None:
+    """Make way for a file below a root: its folders made, what stands in their place removed.
+
+    A link is left alone: what it leads to may only be out of reach for now.
+    """
+    for above in reversed([root / parent for parent in path.relative_to(root).parents]):
+        if above.is_file() and not above.is_symlink():
+            remove(above)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    if path.is_dir():
+        remove(path)
 
 
 def _is_other_alive(pid: int) -> bool:

@@ -1,13 +1,15 @@
 """What computes, as one number: two processes with one fingerprint give the same results."""
 
 import hashlib
+from collections.abc import Iterable
 from functools import cache
 from pathlib import Path
 
-# Parts of the package that results go through: not pictures, claims, the terminal.
+# Packages and files that numbers go through: not pictures, claims, the terminal, nor what keeps a
+# folder whole. `arrays` says what the numbers are stored as.
 _PARTS = (
-    *("kernels", "models", "data", "systems", "dynamics", "diagnostics"),
-    *("plan", "store", "sweep"),
+    *("kernels", "models", "data", "systems", "dynamics", "diagnostics", "plan"),
+    *("sweep/compute.py", "store/arrays.py"),
 )
 
 
@@ -19,9 +21,13 @@ def code_digest() -> str:
     in a process, as the code itself is.
     """
     home = Path(__file__).resolve().parents[1]
-    paths = [path for part in _PARTS for path in (home / part).rglob("*.py")]
+    paths = [path for part in _PARTS for path in _files(home / part)]
     found = hashlib.sha256()
     for path in sorted([*paths, *home.glob("_*.py")]):
         content = hashlib.sha256(path.read_bytes()).hexdigest()
         found.update(f"{path.relative_to(home).as_posix()} {content}\n".encode())
     return found.hexdigest()
+
+
+def _files(part: Path) -> Iterable[Path]:
+    return [part] if part.suffix else part.rglob("*.py")

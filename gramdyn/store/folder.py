@@ -55,6 +55,7 @@ def set_aside(folder: Path) -> Path | None:
     Raises:
         InputError: if another process writes it, or if it is no run folder.
     """
+    folder = folder.resolve()
     if not folder.is_dir() or not any(folder.iterdir()):
         return None
     if not any((folder / name).exists() for name in ("manifest.json", "results.zarr")):
@@ -69,8 +70,7 @@ def set_aside(folder: Path) -> Path | None:
 
 
 def _asides(folder: Path) -> Iterator[Path]:
-    whole = Path(os.path.abspath(folder))
-    return (whole.with_name(f"{whole.name}.old-{n}") for n in itertools.count(1))
+    return (folder.with_name(f"{folder.name}.old-{n}") for n in itertools.count(1))
 
 
 def _remove_leftovers(folder: Path) -> None:

@@ -68,6 +68,10 @@ def locked(folder: Path, told: Path | None = None) -> Iterator[None]:
 def _errors_told(folder: Path) -> Iterator[None]:
     try:
         yield
+    except IsADirectoryError:
+        raise InputError(
+            f"Folder {folder} cannot be written: its `{NAME}` is a directory; remove that."
+        ) from None
     except OSError as error:
         reason = error.strerror or error
         raise InputError(f"Folder {folder} cannot be written: {reason}.") from None
@@ -127,6 +131,7 @@ def _write_owner(path: Path) -> None:
 
 def _read_owner(descriptor: int) -> Owner:
     try:
-        return Owner(**json.loads(os.pread(descriptor, 4096, 0)))
-    except (ValueError, TypeError):
+        found = json.loads(os.pread(descriptor, 4096, 0))
+        return Owner(int(found["pid"]), str(found["host"]), str(found["since"]))
+    except (ValueError, TypeError, KeyError, OSError):
         return Owner(0, "unknown", "a moment ago")  # it has the lock and is about to say so

@@ -1,13 +1,12 @@
 """Opening a run folder as labelled arrays."""
 
 from pathlib import Path
-from typing import Any
 
 import xarray as xr
 
 from gramdyn._errors import InputError
 from gramdyn.store.damage import ARRAYS, check_sizes, explained
-from gramdyn.store.files import read_json
+from gramdyn.store.whole import NAME, read_manifest
 
 
 def open(folder: str | Path) -> xr.DataTree:
@@ -29,33 +28,20 @@ def open(folder: str | Path) -> xr.DataTree:
     Raises:
         InputError: if the folder holds no run, or lacks files of one that it says is done.
     """
-    path = Path(folder)
+    path = Path(folder).resolve()
     manifest = read_manifest(path)
     check_sizes(path)
     with explained(path):
         tree = xr.open_datatree(path / ARRAYS, engine="zarr", consolidated=False)
-    nodes = {g["name"]: _time_last(tree[g["name"]].to_dataset()) for g in manifest["groups"]}
+    names = [group["name"] for group in manifest["groups"]]
+    if unknown := [name for name in names if name not in tree.children]:
+        raise InputError(
+            f"Folder {path} is damaged: {NAME} names a group `{unknown[0]}`, not there."
+        )
+    nodes = {name: _time_last(tree[name].to_dataset()) for name in names}
     found = xr.DataTree.from_dict(nodes)  # in the order of the plan
     found.attrs = manifest
     return found
-
-
-def read_manifest(folder: str | Path) -> dict[str, Any]:
-    """The manifest of a run folder.
-
-    Raises:
-        InputError: if there is none, or it is broken.
-    """
-    path = Path(folder) / "manifest.json"
-    if not path.exists():
-        raise InputError(
-            f"Folder {folder} must be one that `gramdyn run` wrote, but has no manifest."
-        )
-    try:
-        manifest: dict[str, Any] = read_json(path)
-    except ValueError:
-        raise InputError(f"Folder {folder} is damaged: manifest.json is not JSON.") from None
-    return manifest
 
 
 def _time_last(data: xr.Dataset) -> xr.Dataset:

@@ -1,15 +1,15 @@
 """How a sweep stands, from its folder alone: nothing is computed, no array is opened, no JAX."""
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-from gramdyn._errors import InputError
 from gramdyn.store.clock import seconds_of
-from gramdyn.store.files import read_json
 from gramdyn.store.lock import Owner, owner_of
 from gramdyn.store.markers import read_markers
+from gramdyn.store.whole import read_manifest
 
 # Chunks over which speed is taken: enough to even out, few enough to see a change.
 _RECENT = 20
@@ -67,14 +67,15 @@ def read_state(folder: str | Path) -> SweepState:
     """How the sweep in a folder stands: in flight, stopped or finished.
 
     Raises:
-        InputError: if the folder holds none.
+        InputError: if the folder holds none, or its manifest is damaged.
     """
-    path = Path(folder)
-    told, markers, owner = _groups(path), read_markers(path), owner_of(path)
+    path = Path(folder).resolve()
+    told = read_manifest(path)["groups"]
+    markers, owner = read_markers(path), owner_of(path)
     groups = tuple(_state_of(group, markers.get(group["name"], {})) for group in told)
     chunks = _chunks(told, markers)
     finished = all(group.done >= group.total for group in groups)
-    speeds = _speeds(chunks, owner.since if owner else "")
+    speeds = _speeds(chunks, _begun(owner))
     return SweepState(
         state="running" if owner else "finished" if finished else "stopped",
         owner=owner,
@@ -93,16 +94,12 @@ class _Chunk:
     flops: float
 
 
-def _groups(folder: Path) -> list[dict[str, Any]]:
+def _begun(owner: Owner | None) -> float:
+    """When the sweep was taken up; later than any chunk where its owner has not said so yet."""
     try:
-        found: list[dict[str, Any]] = read_json(folder / "manifest.json")["groups"]
-    except FileNotFoundError:
-        told = f"Folder {folder} must be one that `gramdyn run` wrote, but has no manifest."
-    except (OSError, ValueError, KeyError):
-        told = f"Folder {folder} is damaged: manifest.json cannot be read."
-    else:
-        return found
-    raise InputError(told)
+        return seconds_of(owner.since) if owner else -math.inf
+    except ValueError:
+        return math.inf
 
 
 def _state_of(group: dict[str, Any], markers: dict[int, dict[str, Any] | None]) -> GroupState:
@@ -121,12 +118,12 @@ def _chunks(
         for marker in markers.get(group["name"], {}).values()
         if marker
     ]
-    return sorted(found, key=lambda chunk: chunk.written)
+    return sorted(found, key=lambda chunk: seconds_of(chunk.written))
 
 
-def _speeds(chunks: Sequence[_Chunk], since: str) -> tuple[float, float] | None:
+def _speeds(chunks: Sequence[_Chunk], since: float) -> tuple[float, float] | None:
     """Runs and operations a second over the last chunks written since then."""
-    recent = [chunk for chunk in chunks if chunk.written >= since][-_RECENT:]
+    recent = [chunk for chunk in chunks if seconds_of(chunk.written) >= since][-_RECENT:]
     if len(recent) < 2:
         return None
     spent = seconds_of(recent[-1].written) - seconds_of(recent[0].written)

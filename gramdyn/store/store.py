@@ -24,18 +24,19 @@ from gramdyn.store.clock import now, now_finely
 from gramdyn.store.damage import ARRAYS, LAYOUT, is_sound
 from gramdyn.store.difference import differences
 from gramdyn.store.files import (
+    clear_way,
     digest_of_bytes,
     digest_of_file,
     is_file_of,
     json_text,
-    read_json,
     remove,
     write_atomic,
     write_json,
 )
 from gramdyn.store.folder import make_folder
 from gramdyn.store.manifest import make_manifest
-from gramdyn.store.markers import count_runs, marker_path, read_marker
+from gramdyn.store.markers import count_runs, marker_path, read_marker, sealed
+from gramdyn.store.whole import NAME, read_manifest
 
 _WRITING = {
     # A chunk of nothing but NaN is a file too: its absence would mean that it is lost.
@@ -57,8 +58,9 @@ class Store:
     """
 
     def __init__(self, folder: Path):
-        self.folder = folder
-        self.arrays = folder / ARRAYS
+        # Once for all: a path through a folder that is not there yet means nothing to the kernel.
+        self.folder = folder.resolve()
+        self.arrays = self.folder / ARRAYS
         self.repaired = 0
 
     def create(self, plan: Plan) -> None:
@@ -71,7 +73,7 @@ class Store:
             InputError: if the folder cannot be written or holds something else.
         """
         files, manifest = _layout(plan), make_manifest(plan)
-        fresh = {"done/": b"", **files, "manifest.json": json_text(manifest).encode()}
+        fresh = {"done/": b"", **files, NAME: json_text(manifest).encode()}
         try:
             if not make_folder(self.folder, fresh):
                 self._accept(manifest)
@@ -82,7 +84,7 @@ class Store:
 
     def _accept(self, manifest: dict[str, Any]) -> None:
         """Refuse a folder that holds anything but this sweep."""
-        if not (self.folder / "manifest.json").exists():
+        if not (self.folder / NAME).exists():
             raise InputError(
                 f"Folder {self.folder} must be empty or not there yet, but holds other files; "
                 "name another with -o."
@@ -93,22 +95,15 @@ class Store:
             raise InputError(f"Folder {self.folder} holds another sweep: {told}; {_AWAY}.")
 
     def _manifest(self) -> dict[str, Any]:
-        try:
-            found: dict[str, Any] = read_json(self.folder / "manifest.json")
-        except ValueError:
-            raise InputError(
-                f"Folder {self.folder} is damaged: manifest.json is not JSON, so nothing tells "
-                f"which sweep it holds; {_AWAY}."
-            ) from None
-        return found
+        return read_manifest(self.folder, f", so nothing tells which sweep it holds; {_AWAY}")
 
     def _mend(self, files: dict[str, bytes]) -> None:
         """Write again what is damaged of the files that the plan gives."""
-        (self.folder / "done").mkdir(exist_ok=True)
+        clear_way(self.folder / "done" / "any", self.folder)
         for name, content in files.items():
             path = self.folder / name
             if not is_file_of(path, digest_of_bytes(content)):
-                path.parent.mkdir(parents=True, exist_ok=True)
+                clear_way(path, self.folder)
                 write_atomic(path, content)
 
     def missing(self, group: Group) -> list[int]:
@@ -157,7 +152,7 @@ class Store:
         """Note in the manifest that it is not finished, if it was."""
         manifest = self._manifest()
         if manifest["finished"]:
-            write_json(self.folder / "manifest.json", {**manifest, "finished": None})
+            write_json(self.folder / NAME, {**manifest, "finished": None})
 
     def facts(self, group: Group, start: int) -> dict[str, Any] | None:
         """What the marker of a chunk says; None where the chunk is not there yet."""
@@ -180,7 +175,7 @@ class Store:
             node, count = self.arrays / group.name, len(found["status"])
             files = {name: digest_of_file(node / name) for name in chunk_files(group, start)}
             marker = {"runs": count, "written": now_finely(), **facts, "files": files}
-            write_json(marker_path(self.folder, group.name, start), marker)
+            write_json(marker_path(self.folder, group.name, start), sealed(marker))
         except OSError as error:
             raise InputError(self.stopped(error.strerror or str(error))) from None
 
@@ -215,7 +210,7 @@ class Store:
         counts = {**facts.get("counts", {}), **count_runs(self.folder)}
         try:
             noted = {**manifest, "finished": now(), **facts, "counts": counts}
-            write_json(self.folder / "manifest.json", noted)
+            write_json(self.folder / NAME, noted)
         except OSError as error:
             raise InputError(self.stopped(error.strerror or str(error))) from None
 

@@ -19,8 +19,8 @@ from gramdyn.plan.plan import Group, Plan, make_plan
 from gramdyn.store.difference import differences
 from gramdyn.store.lock import NAME
 from gramdyn.store.manifest import make_manifest
-from gramdyn.store.results import read_manifest
 from gramdyn.store.store import Store
+from gramdyn.store.whole import read_manifest
 from gramdyn.sweep.compute import compile_group, count_failed, fetch_chunk, start_chunk
 
 _PROGRAMS = 4  # compiled programs a worker keeps

@@ -11,7 +11,7 @@ from support.folders import contents_of, small_plan
 
 from gramdyn import InputError
 from gramdyn.store import folder as folders
-from gramdyn.store import open
+from gramdyn.store import open, read_state
 from gramdyn.store.files import write_atomic
 from gramdyn.store.folder import make_folder, set_aside
 from gramdyn.store.lock import locked
@@ -147,6 +147,28 @@ def test_an_old_folder_is_set_aside_whole(tmp_path):
         k: v for k, v in before.items() if k != "lock"
     }
     assert run_plan(plan, target).reused == 12
+
+
+def test_a_path_through_a_folder_that_is_not_there(tmp_path):
+    """As `-o missing/../a/run`: the kernel cannot follow it, so it is resolved once."""
+    plan, named = small_plan(), tmp_path / "missing" / ".." / "a" / "run"
+    assert run_plan(plan, named).runs == 12
+    assert run_plan(plan, named, force=True).runs == 12
+    assert sorted(path.name for path in (tmp_path / "a").iterdir()) == ["run", "run.old-1"]
+    assert open(named)["runs"].sizes["run"] == read_state(named).done == 12
+    assert not (tmp_path / "missing").exists()
+
+
+@pytest.mark.parametrize("below", [".", "run"])
+def test_a_file_in_place_of_the_folder(tmp_path, below):
+    path = tmp_path / "file"
+    path.write_text("mine")
+    for look in (open, read_state):
+        with pytest.raises(InputError, match="has no manifest"):
+            look(path / below)
+    with pytest.raises(InputError, match=r"cannot be written: (Not a directory|File exists)"):
+        run_plan(small_plan(), path / below)
+    assert contents_of(tmp_path) == {"file": b"mine"}
 
 
 def test_what_is_no_run_folder_is_not_set_aside(tmp_path):

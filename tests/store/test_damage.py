@@ -1,6 +1,6 @@
 """Files that a disk lost or altered: found, told, and computed again, and nothing but those."""
 
-import json
+import shutil
 import threading
 
 import numpy as np
@@ -8,10 +8,11 @@ import pytest
 from support.folders import arrays_of, assert_same_bits, contents_of, copy_of, small_plan
 
 from gramdyn import InputError
-from gramdyn.store import open, store
+from gramdyn.store import open, read_state, store
 from gramdyn.store.arrays import chunk_files, make_skeleton
 from gramdyn.store.damage import explained
-from gramdyn.store.files import read_json
+from gramdyn.store.files import read_json, write_json
+from gramdyn.store.markers import read_marker, sealed
 from gramdyn.store.store import Store
 from gramdyn.sweep import run_plan
 
@@ -227,9 +228,186 @@ def test_files_of_a_marker_are_those_of_the_chunk(plan, sound, tmp_path):
     """A marker that lists too little vouches for nothing."""
     folder = copy_of(sound, tmp_path / "run")
     path = folder / "done" / "runs-4.json"
-    marker = read_json(path)
+    marker = read_marker(path)
     del marker["files"]["loss/c.1.0"]
-    path.write_text(json.dumps(marker))
+    write_json(path, sealed(marker))
     lose(folder / CHUNK[0])
     assert run_plan(plan, folder).repaired == 4
     assert same_files(folder, sound)
+
+
+def flips(content, count, seed=0):
+    """The content with each of some bits flipped, one at a time."""
+    for bit in np.random.default_rng(seed).integers(0, 8 * len(content), count):
+        data = bytearray(content)
+        data[bit // 8] ^= 1 << (bit % 8)
+        yield bytes(data)
+
+
+def looked_at(folder, look):
+    """What a reader gives; None where it refuses, in one line. Anything else raised is a defect."""
+    try:
+        return look(folder)
+    except InputError as error:
+        told = str(error)
+    assert "\n" not in told
+    return None
+
+
+def test_any_flip_in_a_marker_is_seen(plan, sound, tmp_path):
+    """Status counts it as broken, a reader reads on, and the chunk is computed again."""
+    folder = copy_of(sound, tmp_path / "run")
+    path = folder / "done" / "runs-4.json"
+    for data in flips(path.read_bytes(), 60):
+        path.write_bytes(data)
+        assert read_marker(path) is None
+        found = read_state(folder)
+        assert (found.done, found.failed, found.unreadable) == (8, 0, 1)
+        assert len(open(folder).children) == 1
+        assert Store(copy_of(folder, tmp_path / "again")).missing(plan.groups[0]) == [4]
+        shutil.rmtree(tmp_path / "again")
+    assert run_plan(plan, folder).repaired == 4
+    assert same_files(folder, sound)
+
+
+WRONG = [{"failed": 99}, {"runs": "4"}, {"runs": 3}, {"written": "noon"}, {"files": {"k": 5}}]
+
+
+@pytest.mark.parametrize("change", [*WRONG, {"sha256": None}, []], ids=str)
+def test_a_marker_that_is_json_and_not_as_written(plan, sound, tmp_path, change):
+    folder = copy_of(sound, tmp_path / "run")
+    path = folder / "done" / "runs-4.json"
+    write_json(path, {**read_json(path), **change} if change else change)
+    assert (read_state(folder).done, read_state(folder).unreadable) == (8, 1)
+    assert run_plan(plan, folder).repaired == 4
+    assert same_files(folder, sound)
+
+
+def test_any_flip_in_the_layout_is_told_or_harmless_and_mended(plan, sound, tmp_path):
+    folder = copy_of(sound, tmp_path / "run")
+    path = folder / "layout.json"
+    whole, seen = path.read_bytes(), []
+    for data in flips(whole, 60):
+        path.write_bytes(data)
+        assert read_state(folder).done == 12
+        seen.append(looked_at(folder, open))
+        Store(folder).create(plan)
+        assert path.read_bytes() == whole
+    assert None in seen
+    assert run_plan(plan, folder).reused == 12
+    assert_same_bits(arrays_of(folder), arrays_of(sound))
+
+
+@pytest.mark.parametrize("text", ["[]", "3", "null", '{"a": 3}', '{"a": ["4", "b"]}', '{"a": [4]}'])
+def test_a_layout_that_is_json_and_no_layout(plan, sound, tmp_path, text):
+    folder = copy_of(sound, tmp_path / "run")
+    (folder / "layout.json").write_text(text)
+    with pytest.raises(InputError, match=r"damaged: file layout\.json; .* repairs it"):
+        open(folder)
+    assert run_plan(plan, folder).reused == 12
+    assert same_files(folder, sound)
+
+
+def test_any_flip_in_the_manifest_is_told_or_harmless(plan, sound, tmp_path):
+    """Readers and `run` refuse, or do what is right; the arrays are not touched."""
+    folder, wanted = copy_of(sound, tmp_path / "run"), arrays_of(sound)
+    path = folder / "manifest.json"
+    whole, refused = path.read_bytes(), 0
+    for data in flips(whole, 60):
+        path.write_bytes(data)
+        looked_at(folder, read_state)
+        looked_at(folder, open)
+        tally = looked_at(folder, lambda folder: run_plan(plan, folder))
+        refused += tally is None
+        assert tally is None or (tally.runs, tally.reused) == (0, 12)
+        path.write_bytes(whole)
+        assert same_files(folder, sound)
+    assert refused > 20
+    assert_same_bits(arrays_of(folder), wanted)
+
+
+def changed(**keys):
+    return lambda there: {**there, **keys}
+
+
+def regrouped(**keys):
+    return lambda there: {**there, "groups": [{**there["groups"][0], **keys}]}
+
+
+PARTIAL = {
+    "list": lambda _: [],
+    "text": lambda _: "x",
+    "nothing": lambda _: {},
+    "number of groups": lambda _: {"groups": 3},
+    "groups that are numbers": changed(groups=[3]),
+    "no groups": changed(groups=[]),
+    "null config": changed(config=None),
+    "runtime that is a number": changed(config={"runtime": 3}),
+    "versions": changed(versions=[]),
+    "runs as text": regrouped(runs="12"),
+    "runs that are true": regrouped(runs=True),
+    "no runs": regrouped(runs=0),
+    "name": regrouped(name=None),
+    "operations": regrouped(run_flops=float("nan")),
+}
+
+
+@pytest.mark.parametrize("change", PARTIAL.values(), ids=PARTIAL)
+def test_a_manifest_that_is_json_and_not_whole(plan, sound, tmp_path, change):
+    folder = copy_of(sound, tmp_path / "run")
+    write_json(folder / "manifest.json", change(read_json(folder / "manifest.json")))
+    before = contents_of(folder)
+    for look in (read_state, open):
+        with pytest.raises(InputError, match=r"is damaged: manifest\.json h(as|olds) no "):
+            look(folder)
+    with pytest.raises(InputError, match=r"damaged: manifest\.json h(as|olds) no .*--force"):
+        run_plan(plan, folder)
+    assert contents_of(folder) == before
+
+
+def test_a_group_that_is_not_there_is_told(sound, tmp_path):
+    folder = copy_of(sound, tmp_path / "run")
+    path = folder / "manifest.json"
+    write_json(path, regrouped(name="rung")(read_json(path)))
+    with pytest.raises(InputError, match=r"manifest\.json names a group `rung`, not there"):
+        open(folder)
+
+
+INSTEAD = ["layout.json", "results.zarr/zarr.json", "results.zarr/runs/loss/zarr.json", CHUNK[0]]
+INSTEAD += ["results.zarr/runs/seed/c.0", "done/runs-4.json"]
+
+
+@pytest.mark.parametrize("name", INSTEAD)
+def test_a_directory_in_place_of_a_file_is_mended(plan, sound, tmp_path, name):
+    folder = copy_of(sound, tmp_path / "run")
+    lose(folder / name)
+    (folder / name / "inside").mkdir(parents=True)
+    assert read_state(folder).done + 4 * read_state(folder).unreadable == 12
+    looked_at(folder, open)
+    run_plan(plan, folder)
+    assert same_files(folder, sound)
+    assert contents_of(folder).keys() == contents_of(sound).keys()
+
+
+@pytest.mark.parametrize("name", ["done", "results.zarr", "results.zarr/runs/loss"])
+def test_a_file_in_place_of_a_directory_is_mended(plan, sound, tmp_path, name):
+    folder = copy_of(sound, tmp_path / "run")
+    shutil.rmtree(folder / name)
+    (folder / name).write_text("a file")
+    assert read_state(folder).done == (0 if name == "done" else 12)
+    looked_at(folder, open)
+    assert run_plan(plan, folder).runs == 12
+    assert same_files(folder, sound)
+
+
+@pytest.mark.parametrize("name", ["manifest.json", "lock"])
+def test_a_directory_that_run_cannot_mend_is_told_in_a_line(plan, sound, tmp_path, name):
+    folder = copy_of(sound, tmp_path / "run")
+    lose(folder / name)
+    (folder / name).mkdir()
+    with pytest.raises(InputError, match=f"{name}.*(--force|remove that)"):
+        run_plan(plan, folder)
+    if name == "manifest.json":
+        for look in (read_state, open):
+            with pytest.raises(InputError, match=r"manifest\.json cannot be read: Is a directory"):
+                look(folder)

@@ -111,14 +111,17 @@ def test_the_fingerprint_is_of_what_computes(tmp_path, monkeypatch):
     digest = fingerprint.code_digest.__wrapped__
     seen = {digest()}
     assert seen == {fingerprint.code_digest()}
-    for part in ("kernels/gram.py", "models/init.py", "dynamics/loop.py", "_checks.py"):
+    numbers = ("kernels/gram.py", "models/init.py", "data/task.py", "dynamics/loop.py")
+    numbers += ("diagnostics/record.py", "plan/build.py", "sweep/compute.py", "store/arrays.py")
+    for part in (*numbers, "_checks.py"):
         with (home / part).open("a") as file:
             file.write("# edited\n")
         seen.add(digest())
-    assert len(seen) == 5
+    assert len(seen) == 10
     (home / "systems" / "losses.py").rename(home / "systems" / "losses_2.py")
     seen.add(digest())
-    assert len(seen) == 6
-    for part in ("report/page.py", "cli/app.py"):
+    assert len(seen) == 11
+    others = ("report/page.py", "cli/app.py", "experiments/laws.py")
+    for part in (*others, "sweep/cluster.py", "sweep/run.py", "store/lock.py", "store/store.py"):
         (home / part).write_text("# edited\n")
     assert digest() in seen

@@ -56,6 +56,9 @@ class After:
     def begin(self, plan):
         pass
 
+    def reuse(self, group, runs, failed):
+        pass
+
     def compiling(self, group):
         pass
 

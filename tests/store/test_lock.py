@@ -93,6 +93,16 @@ def test_a_sweep_is_refused_and_read_while_another_writes_it(tmp_path):
     assert [path.name for path in tmp_path.iterdir()] == ["run"]
 
 
+def test_a_directory_in_place_of_the_lock_is_told(tmp_path):
+    (tmp_path / "lock").mkdir()
+    with (
+        pytest.raises(InputError, match="its `lock` is a directory; remove that"),
+        locked(tmp_path),
+    ):
+        pass
+    assert owner_of(tmp_path) is None
+
+
 def test_a_holder_that_has_not_said_who_it_is(tmp_path, holder):
     (tmp_path / "lock").write_text("{")
     with pytest.raises(InputError, match="is being written by process 0"), locked(tmp_path):
