@@ -11,7 +11,7 @@ from gramdyn._lazy import lazy_names
 from gramdyn._version import __version__
 
 if TYPE_CHECKING:
-    from gramdyn._errors import ConfigError, InputError
+    from gramdyn._errors import ConfigError, IncompleteError, InputError
     from gramdyn._process import use_all_cores, use_compile_cache
     from gramdyn.data import Task, arrays, digits, gaussian, make_task, mnist5k, orthogonal
     from gramdyn.diagnostics import AbstractDiagnostic, Record, diagnostic
@@ -53,7 +53,7 @@ if TYPE_CHECKING:
     )
 
 _HOMES = {
-    "gramdyn._errors": ("ConfigError", "InputError"),
+    "gramdyn._errors": ("ConfigError", "IncompleteError", "InputError"),
     "gramdyn._process": ("use_all_cores", "use_compile_cache"),
     "gramdyn.data": ("Task", "arrays", "digits", "gaussian", "make_task", "mnist5k", "orthogonal"),
     "gramdyn.kernels": ("linear_residual",),

@@ -21,7 +21,7 @@ FLOORS = (
 )
 LEVEL = {name: level for level, names in enumerate(FLOORS) for name in names}
 # Used on every floor, and above all of them the two doors of the package.
-FREE = {"_checks", "_errors", "_lazy", "_process", "_types", "_version"}
+FREE = {"_canary", "_checks", "_errors", "_lazy", "_process", "_types", "_version"}
 DOORS = {"__init__", "__main__"}
 
 MODULES = sorted(path.relative_to(ROOT) for path in ROOT.rglob("*.py"))

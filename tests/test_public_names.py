@@ -19,6 +19,7 @@ NAMES = {
     "ConfigError",
     "FieldSystem",
     "GradientDescent",
+    "IncompleteError",
     "InputError",
     "Network",
     "NetworkSystem",

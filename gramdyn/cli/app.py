@@ -43,8 +43,9 @@ def run(
         typer.Option(metavar="ADDRESS", help="Let other machines take part: tcp://HOST:PORT here."),
     ] = None,
     workers: Annotated[
-        int, typer.Option(min=0, help="With --serve: worker processes on this machine.")
-    ] = 1,
+        int | None,
+        typer.Option(min=0, help="With --serve: worker processes on this machine; 1 by default."),
+    ] = None,
     cluster: Annotated[
         str | None,
         typer.Option(metavar="ADDRESS", help="Use the workers of a dask scheduler that is there."),

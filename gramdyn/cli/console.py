@@ -1,5 +1,7 @@
 """Where the commands print, and how they say times; loads nothing heavy."""
 
+from functools import partial
+
 from rich.console import Console
 
 # Width where output goes to a file or a pipe: room for the tables, whatever the terminal was.
@@ -7,9 +9,13 @@ _WIDTH = 110
 
 
 def make_console() -> Console:
-    """A console as wide as its terminal, or wide enough for the tables."""
-    console = Console(highlight=False)
-    return console if console.is_terminal else Console(highlight=False, width=_WIDTH)
+    """A console as wide as its terminal, or wide enough for the tables.
+
+    What it prints is plain text: names of folders and axes may look like markup.
+    """
+    make = partial(Console, highlight=False, markup=False, emoji=False)
+    console = make()
+    return console if console.is_terminal else make(width=_WIDTH)
 
 
 def told_seconds(seconds: float) -> str:

@@ -2,10 +2,10 @@
 
 import jax
 
+from gramdyn._canary import wrong_sums
 from gramdyn._process import cache_folder, use_all_cores, use_compile_cache
 from gramdyn.cli.console import make_console
 from gramdyn.store.manifest import versions
-from gramdyn.sweep.canary import wrong_sums
 
 
 def examine() -> int:

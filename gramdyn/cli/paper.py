@@ -43,4 +43,4 @@ def _show(outcome: Outcome, console: Console) -> None:
         table.add_row(row.what, row.predicted, row.measured, verdict[row.holds])
     console.print(table)
     judged = [row.holds for row in outcome.rows if row.holds is not None]
-    console.print(f"{sum(judged)} of {len(judged)} hold; figure {outcome.figure}", markup=False)
+    console.print(f"{sum(judged)} of {len(judged)} hold; figure {outcome.figure}")

@@ -43,8 +43,10 @@ class Progress:
             self.peak = measure_peak(plan.runtime)
         self.started = self.said = time.perf_counter()
         if self.console.is_terminal:
-            columns = TextColumn("{task.description}"), BarColumn(), TimeElapsedColumn()
-            self.bar = Bar(*columns, console=self.console, transient=True)
+            line = TextColumn("{task.description}", markup=False)
+            self.bar = Bar(
+                line, BarColumn(), TimeElapsedColumn(), console=self.console, transient=True
+            )
             self.task = self.bar.add_task("starting", total=plan.flops)
             self.bar.start()
 

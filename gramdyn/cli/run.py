@@ -13,7 +13,6 @@ from gramdyn.cli.tables import plan_table, summary_table
 from gramdyn.plan.config import Config
 from gramdyn.plan.load import load_config
 from gramdyn.plan.plan import Plan, make_plan
-from gramdyn.store.folder import set_aside
 from gramdyn.store.results import open as open_results
 from gramdyn.sweep.calibrate import Forecast, forecast
 from gramdyn.sweep.cluster import Cluster, run_on_cluster
@@ -30,43 +29,45 @@ def run_config(
 ) -> None:
     """Plan, run with progress, here or on a cluster, and print the table of what came out.
 
-    With `force` a folder that is there is set aside first.
+    With `force` a folder that is there is set aside once the cluster, if any, has answered.
     """
     if cluster:
         # The driver and a worker beside it share the device; each would take most of its memory.
         os.environ.setdefault("XLA_PYTHON_CLIENT_PREALLOCATE", "false")
     config, plan = _planned(file, changes)
-    folder = out or Path("runs") / f"{file.stem}-{config.digest()[:8]}"
+    folder = out or _default_folder(file, config)
     console = make_console()
-    _show(plan, console)
-    aside = set_aside(folder) if force else None
-    if aside:
-        console.print(f"the folder that was there is {aside} now", markup=False, soft_wrap=True)
+    _show(plan, folder, console)
     if cluster:
-        console.print(f"on more machines: gramdyn worker {cluster.address}", markup=False)
-        tally = run_on_cluster(plan, folder, cluster, Progress(console, local=False))
+        console.print(f"on more machines: gramdyn worker {cluster.address}")
+        listener = Progress(console, local=False)
+        tally = run_on_cluster(plan, folder, cluster, listener, force=force)
     else:
-        tally = run_plan(plan, folder, Progress(console))
+        tally = run_plan(plan, folder, Progress(console), force=force)
     console.print(summary_table(open_results(folder)))
     console.print(_told(tally))
-    console.print(
-        f"results in {folder}; pictures: gramdyn report {folder}", markup=False, soft_wrap=True
-    )
+    if tally.aside:
+        console.print(f"the folder that was there is {tally.aside} now", soft_wrap=True)
+    console.print(f"results in {folder}; pictures: gramdyn report {folder}", soft_wrap=True)
 
 
 def plan_config(file: Path, changes: list[str], *, time: bool = True) -> None:
     """Print the plan and, after a short calibration, how long it will take."""
-    _, plan = _planned(file, changes)
+    config, plan = _planned(file, changes)
     console = make_console()
-    _show(plan, console)
+    _show(plan, _default_folder(file, config), console)
     if time:
         console.print(_expected(forecast(plan), len(plan.groups)))
 
 
-def _show(plan: Plan, console: Console) -> None:
+def _default_folder(file: Path, config: Config) -> Path:
+    return Path("runs") / f"{file.stem}-{config.digest()[:8]}"
+
+
+def _show(plan: Plan, folder: Path, console: Console) -> None:
     console.print(plan_table(plan))
     console.print(_totals(plan))
-    console.print(_space(plan))
+    console.print(_space(plan, folder))
 
 
 def _planned(file: Path, changes: list[str]) -> tuple[Config, Plan]:
@@ -85,9 +86,10 @@ def _totals(plan: Plan) -> str:
     )
 
 
-def _space(plan: Plan) -> str:
-    """Memory at most and room on the disk of the working directory."""
-    free = shutil.disk_usage(".").free
+def _space(plan: Plan, folder: Path) -> str:
+    """Memory at most, and room on the disk where the folder is or will be."""
+    homes = (folder, *folder.absolute().parents)
+    free = shutil.disk_usage(next(home for home in homes if os.path.isdir(home))).free
     short = "; NOT ENOUGH if they compress little" if plan.stored_bytes > free else ""
     return (
         f"memory at most about {plan.peak_bytes / 1e9:.2g} GB (runtime.memory_gb "

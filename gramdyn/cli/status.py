@@ -13,7 +13,7 @@ def show_status(folder: Path) -> None:
     found = read_state(folder)
     console = make_console()
     console.print(_table(found))
-    console.print(_told(found), markup=False)
+    console.print(_told(found))
 
 
 def _table(found: SweepState) -> Table:

@@ -18,7 +18,7 @@ def verify_file(file: Path, changes: list[str]) -> int:
     use_all_cores()
     use_compile_cache()
     console = make_console()
-    tell = lambda line: console.print(line, markup=False)  # noqa: E731
+    tell = lambda line: console.print(line)  # noqa: E731
     verdicts = verify_plan(make_plan(config), tell=tell)
     console.print(_table(verdicts))
     console.print(_told(verdicts))

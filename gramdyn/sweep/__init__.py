@@ -5,11 +5,13 @@ from typing import TYPE_CHECKING
 from gramdyn._lazy import lazy_names
 
 if TYPE_CHECKING:
+    from gramdyn._errors import IncompleteError
     from gramdyn.sweep.cluster import Cluster, run_on_cluster
     from gramdyn.sweep.run import Listener, Tally, run_plan, run_sweep
 
 __all__ = [
     "Cluster",
+    "IncompleteError",
     "Listener",
     "Tally",
     "run_on_cluster",
@@ -20,6 +22,7 @@ __all__ = [
 __getattr__ = lazy_names(
     __name__,
     {
+        "gramdyn._errors": ("IncompleteError",),
         "gramdyn.sweep.cluster": (
             "Cluster",
             "run_on_cluster",

@@ -32,9 +32,10 @@ def check_free(address: str, host: str, port: int) -> None:
     """
     bare = host.strip("[]")
     try:
-        family = socket.getaddrinfo(bare, port, type=socket.SOCK_STREAM)[0][0]
-        with socket.create_server((bare, port), family=family):
-            pass
+        family, *_, place = socket.getaddrinfo(bare, port, type=socket.SOCK_STREAM)[0]
+        with socket.socket(family, socket.SOCK_STREAM) as own:
+            own.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            own.bind(place)  # no more: a worker that waits would take who listens for a scheduler
     except OSError as error:
         raise InputError(f"Cannot listen at {address}: {error.strerror or error}.") from None
 

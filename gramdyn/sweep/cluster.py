@@ -5,30 +5,32 @@ and write them (`gramdyn.sweep.remote`). A chunk whose worker dies goes to anoth
 be computed is left out, and told at the end. `distributed` is imported nowhere else.
 """
 
+import asyncio
 import logging
 from collections import Counter
 from collections.abc import Collection, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from queue import Empty, Queue
 from typing import Any
 
 from gramdyn._errors import IncompleteError, InputError
 from gramdyn.plan.plan import Group, Plan
-from gramdyn.store.lock import locked
 from gramdyn.store.store import Store
 from gramdyn.sweep.address import check_address, check_free, wait_until_open
 from gramdyn.sweep.assign import Board
 from gramdyn.sweep.remote import Outcome, compute_chunk, make_orders
-from gramdyn.sweep.run import Listener, Silent, Sweep, Tally
+from gramdyn.sweep.run import Listener, Sweep, Tally, run_in_folder
 
 _WORKER_TTL = 60  # seconds of silence after which a worker counts as dead
 _DEATH_TIMEOUT = 60  # seconds a worker tries to reach its scheduler
 _TRIES = 3  # workers a chunk may take with it
 _RETRIES = 2  # times a chunk that raises is tried again: a file system may hiccup
 _TOLD = 8  # chunks named in a message
-_ANSWER = 10  # seconds in which a worker gives its counts
+_ANSWER = 10  # seconds in which a worker gives its counts, and a scheduler says what it is
 _GLANCE = 0.25  # seconds between two looks for new workers
 
 # No pages: nothing but the scheduler's and the workers' own sockets answers. No stack sampling.
@@ -56,7 +58,12 @@ class Cluster:
 
 
 def run_on_cluster(
-    plan: Plan, folder: str | Path, cluster: Cluster, listener: Listener | None = None
+    plan: Plan,
+    folder: str | Path,
+    cluster: Cluster,
+    listener: Listener | None = None,
+    *,
+    force: bool = False,
 ) -> Tally:
     """As `run_plan`, on the workers of a scheduler.
 
@@ -65,6 +72,8 @@ def run_on_cluster(
         folder: Run folder, which every machine sees at the same path.
         cluster: Where the workers are.
         listener: Who is told of progress.
+        force: Set a folder that is there aside, as NAME.old-1, once the scheduler has answered, and
+            start anew.
 
     Raises:
         InputError: before anything is computed, for an address that cannot be used and for a folder
@@ -73,13 +82,8 @@ def run_on_cluster(
         KeyboardInterrupt: saying how many runs are stored.
     """
     with _client(cluster) as client:
-        store = Store(Path(folder))
-        store.create(plan)
-        with locked(store.folder):
-            try:
-                return _ClusterSweep(client, plan, store, listener or Silent()).run()
-            except KeyboardInterrupt:
-                raise KeyboardInterrupt(store.stopped("interrupted")) from None
+        kind = partial(_ClusterSweep, client)
+        return run_in_folder(kind, plan, folder, listener, force=force)
 
 
 class _ClusterSweep(Sweep):
@@ -203,8 +207,7 @@ def _reason(future: Any) -> str:
     error = future.exception() if future.status == "error" else None
     if error is None:
         return str(future.status)
-    words = " ".join(str(error).split())
-    return f"{type(error).__name__}: {words}"[:200]
+    return f"{type(error).__name__}: {_one_line(error)}"
 
 
 def _some(names: list[str]) -> str:
@@ -217,12 +220,82 @@ def check_cluster(cluster: Cluster) -> None:
     """Refuse a cluster that cannot be used, before anything is planned.
 
     Raises:
-        InputError: without dask.distributed, and for an address that is none, or cannot be served.
+        InputError: without dask.distributed, for an address that is none or cannot be served, and
+            for tls:// without certificates.
     """
-    _dask()
     _, host, port = check_address(cluster.address)
+    roles = ("scheduler", "worker", "client") if cluster.serve else ("client",)
+    for role in roles:
+        _connection(cluster.address, role)
     if cluster.serve:
         check_free(cluster.address, host, port)
+
+
+def _connection(address: str, role: str) -> dict[str, Any]:
+    """How one of this role, scheduler, worker or client, connects to an address.
+
+    Raises:
+        InputError: if that takes certificates which are not there or cannot be read.
+    """
+    _, distributed = _dask()
+    try:
+        found: dict[str, Any] = distributed.Security().get_connection_args(role)
+    except (OSError, ValueError, TypeError) as error:
+        raise InputError(f"Certificates of dask's {role} cannot be read: {error}.") from None
+    if address.startswith("tls:") and not found.get("ssl_context"):
+        raise InputError(
+            f"Address {address} needs certificates: distributed.comm.tls of dask's configuration "
+            f"names none for a {role}."
+        )
+    return found
+
+
+def meet_scheduler(address: str, role: str, wait: float = 0.0) -> None:
+    """Wait until a scheduler of dask answers at an address.
+
+    Args:
+        address: Of the scheduler.
+        role: As which it is asked: worker or client.
+        wait: Seconds until something must listen there; an answer has its own deadline.
+
+    Raises:
+        InputError: if the address is none, nothing listens there, or what does is no scheduler.
+    """
+    _, host, port = check_address(address)
+    asked = partial(_identity, address, _connection(address, role))
+    wait_until_open(address, host, port, wait)
+    try:
+        # In a thread: a notebook has a loop running in this one.
+        with ThreadPoolExecutor(1) as pool:
+            found = pool.submit(lambda: asyncio.run(asked())).result()
+    except TimeoutError:
+        raise InputError(_no_scheduler(address, f"no answer in {_ANSWER} s")) from None
+    except OSError as error:
+        raise InputError(_no_scheduler(address, error)) from None
+    except Exception:  # whatever comes of reading what is not dask's, MemoryError too
+        raise InputError(_no_scheduler(address, "what it says is not dask's")) from None
+    if found != "Scheduler":
+        raise InputError(_no_scheduler(address, f"what answers is a {found}"))
+
+
+async def _identity(address: str, connection: dict[str, Any]) -> str:
+    """What kind of server of dask answers at an address."""
+    _, distributed = _dask()
+
+    async def ask() -> str:
+        async with distributed.rpc(address, connection_args=connection) as server:
+            return str((await server.identity())["type"])
+
+    # Around it all: dask's own timeout ends with the connection, before anything is read.
+    return await asyncio.wait_for(ask(), _ANSWER)
+
+
+def _no_scheduler(address: str, why: object) -> str:
+    return f"No scheduler of dask answers at {address}: {_one_line(why)}."
+
+
+def _one_line(words: object) -> str:
+    return " ".join(str(words).split())[:200].rstrip(".")
 
 
 @contextmanager
@@ -244,7 +317,24 @@ def _client(cluster: Cluster) -> Iterator[Any]:
 
 
 def _scheduler(cluster: Cluster) -> Any:
-    """A scheduler in this process, and its own workers."""
+    """A scheduler in this process, and its own workers.
+
+    Raises:
+        InputError: if it does not start.
+    """
+    try:
+        return _local_cluster(cluster)
+    except (OSError, RuntimeError) as error:
+        told = _one_line(_root(error))
+        raise InputError(f"No scheduler starts at {cluster.address}: {told}.") from None
+
+
+def _root(error: BaseException) -> BaseException:
+    """What an error comes from in the end."""
+    return _root(error.__cause__) if error.__cause__ else error
+
+
+def _local_cluster(cluster: Cluster) -> Any:
     _, distributed = _dask()
     scheme, host, port = check_address(cluster.address)
     return distributed.LocalCluster(
@@ -271,29 +361,24 @@ def _worker_options() -> dict[str, Any]:
 
 def _connect(address: str) -> Any:
     _, distributed = _dask()
-    _, host, port = check_address(address)
-    wait_until_open(address, host, port, 0.0)
+    meet_scheduler(address, "client")
     try:
-        return distributed.Client(address, timeout=10, **_CLIENT)
+        return distributed.Client(address, timeout=_ANSWER, **_CLIENT)
     except OSError as error:
-        raise InputError(f"No scheduler of dask answers at {address}: {error}.") from None
+        raise InputError(_no_scheduler(address, error)) from None
 
 
-def serve_worker(address: str, wait: float = _DEATH_TIMEOUT) -> None:
-    """Be a worker of the scheduler at an address until that ends; restarts itself if killed.
+def serve_worker(address: str) -> None:
+    """Be a worker of a scheduler that answers until it ends; restarts itself if killed.
 
     Args:
-        address: Of the scheduler.
-        wait: Seconds to wait for it.
+        address: Of the scheduler (`meet_scheduler`).
 
     Raises:
-        InputError: if the address is none, or nothing answers there.
+        InputError: if it is gone.
     """
-    import asyncio
-
     dask, distributed = _dask()
-    _, host, port = check_address(address)
-    wait_until_open(address, host, port, wait)
+    _, host, _ = check_address(address)
 
     async def live() -> None:
         nanny = distributed.Nanny(
@@ -310,7 +395,7 @@ def serve_worker(address: str, wait: float = _DEATH_TIMEOUT) -> None:
         with dask.config.set(_SETTINGS):
             asyncio.run(live())
     except OSError as error:
-        raise InputError(f"No scheduler of dask answers at {address}: {error}.") from None
+        raise InputError(_no_scheduler(address, error)) from None
 
 
 def _dask() -> tuple[Any, Any]:

@@ -1,6 +1,7 @@
 """Running a plan: compile each group once, compute its chunks, write them as they come."""
 
 import time
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -67,6 +68,7 @@ class Tally:
         programs: Compiled programs, one a group.
         compile_seconds: Seconds spent tracing and compiling, threads added up.
         seconds: Wall seconds in all.
+        aside: Where the folder is now that was there before and was set aside, if so.
     """
 
     runs: int = 0
@@ -76,6 +78,7 @@ class Tally:
     programs: int = 0
     compile_seconds: float = 0.0
     seconds: float = 0.0
+    aside: Path | None = None
     started: float = field(default_factory=time.perf_counter, repr=False)
 
     def summary(self) -> dict[str, Any]:
@@ -114,13 +117,26 @@ def run_plan(
     plan: Plan, folder: str | Path, listener: Listener | None = None, *, force: bool = False
 ) -> Tally:
     """As `run_sweep`, for a plan made already."""
+    return run_in_folder(Sweep, plan, folder, listener, force=force)
+
+
+def run_in_folder(
+    kind: Callable[[Plan, Store, Listener], "Sweep"],
+    plan: Plan,
+    folder: str | Path,
+    listener: Listener | None,
+    *,
+    force: bool,
+) -> Tally:
+    """Make or find the folder of a plan and run a sweep of some kind in it."""
     store = Store(Path(folder))
-    if force:
-        set_aside(store.folder)
+    aside = set_aside(store.folder) if force else None
     store.create(plan)
     with locked(store.folder):
         try:
-            return Sweep(plan, store, listener or Silent()).run()
+            sweep = kind(plan, store, listener or Silent())
+            sweep.tally.aside = aside
+            return sweep.run()
         except KeyboardInterrupt:
             raise KeyboardInterrupt(store.stopped("interrupted")) from None
 

@@ -1,29 +1,32 @@
 """Sweeps on real worker processes, over the loopback."""
 
+import gc
 import json
 import os
 import signal
 import socket
+import socketserver
 import subprocess
 import sys
+import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import closing, contextmanager
+from contextlib import closing, contextmanager, suppress
 from functools import partial
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-from gramdyn import InputError
-from gramdyn._errors import IncompleteError
+from gramdyn import IncompleteError, InputError
+from gramdyn.cli.worker import choose_cluster
 from gramdyn.plan import make_plan, parse_config
 from gramdyn.store import open
 from gramdyn.store.files import read_json
 from gramdyn.store.lock import locked
 from gramdyn.store.store import Store
 from gramdyn.sweep import cluster, remote, run_plan
-from gramdyn.sweep.cluster import Cluster, run_on_cluster, serve_worker
+from gramdyn.sweep.cluster import Cluster, meet_scheduler, run_on_cluster
 
 distributed = pytest.importorskip("distributed")
 
@@ -259,28 +262,120 @@ def test_addresses_that_cannot_be_served_are_told(serial, tmp_path, address, tol
 def test_a_port_in_use_and_a_scheduler_that_is_not_there(serial, tmp_path):
     with closing(socket.create_server(("127.0.0.1", 0))) as taken:
         address = f"tcp://127.0.0.1:{taken.getsockname()[1]}"
-        with pytest.raises(InputError, match=f"Cannot listen at {address}: Address already in use"):
+        told = f"Cannot listen at {address}: Address already in use\\.$"
+        with pytest.raises(InputError, match=told):
             run_on_cluster(serial[0], tmp_path / "run", Cluster(address))
     with pytest.raises(InputError, match=f"Nothing answers at {address}: Connection refused"):
         run_on_cluster(serial[0], tmp_path / "run", Cluster(address, serve=False))
     with pytest.raises(InputError, match=f"Nothing answers at {address}"):
-        serve_worker(address, wait=0.3)
+        meet_scheduler(address, "worker", wait=0.3)
     assert not (tmp_path / "run").exists()
+
+
+@contextmanager
+def answering(words):
+    """The address of a server that says the same to whoever comes, and then listens."""
+
+    class Caller(socketserver.BaseRequestHandler):
+        def handle(self):
+            self.request.sendall(words)
+            with suppress(OSError):
+                while self.request.recv(1000):
+                    pass
+
+    with socketserver.ThreadingTCPServer(("127.0.0.1", 0), Caller) as server:
+        threading.Thread(target=server.serve_forever, args=(0.05,), daemon=True).start()
+        yield f"tcp://127.0.0.1:{server.server_address[1]}"
+        server.shutdown()
+
+
+@pytest.mark.parametrize(
+    ("words", "told"),
+    [
+        (b"", "no answer in 0.5 s"),
+        (b"HTTP/1.1 400 Bad Request\r\n\r\n", "what it says is not dask's"),
+        (b"\x00" * 64, "what it says is not dask's"),
+    ],
+)
+@pytest.mark.parametrize("force", [True, False])
+def test_who_listens_and_is_no_scheduler_is_told_soon(
+    serial, tmp_path, monkeypatch, words, told, force
+):
+    """Nothing is made, and with force nothing is moved."""
+    monkeypatch.setattr(cluster, "_ANSWER", 0.5)
+    if force:
+        Store(tmp_path / "run").create(serial[0])
+    with answering(words) as address:
+        begun, line = time.monotonic(), f"^No scheduler of dask answers at {address}: {told}\\.$"
+        with pytest.raises(InputError, match=line):
+            run_on_cluster(serial[0], tmp_path / "run", Cluster(address, serve=False), force=force)
+        with pytest.raises(InputError, match=line):
+            meet_scheduler(address, "worker")
+    assert time.monotonic() - begun < 5
+    assert os.listdir(tmp_path) == ["run"] * force
+
+
+def test_tls_without_certificates_is_told_before_anything_starts(serial, tmp_path):
+    address = free_address().replace("tcp", "tls")
+    told = f"^Address {address} needs certificates: distributed.comm.tls of dask"
+    with pytest.raises(InputError, match=told):
+        cluster.check_cluster(Cluster(address))
+    with pytest.raises(InputError, match=told):
+        meet_scheduler(address, "worker")
+
+
+@pytest.mark.filterwarnings("ignore:unclosed <socket:ResourceWarning")  # dask's
+def test_a_scheduler_that_does_not_start_is_told_and_moves_nothing(serial, tmp_path, monkeypatch):
+    """The port is taken between the check and the start."""
+    monkeypatch.setattr(cluster, "check_free", lambda *_: None)
+    Store(tmp_path / "run").create(serial[0])
+    with closing(socket.create_server(("127.0.0.1", 0))) as taken:
+        address = f"tcp://127.0.0.1:{taken.getsockname()[1]}"
+        with pytest.raises(InputError) as caught:
+            run_on_cluster(serial[0], tmp_path / "run", Cluster(address), force=True)
+    told = str(caught.value)
+    del caught
+    gc.collect()
+    assert told.startswith(f"No scheduler starts at {address}: ")
+    assert "Address already in use" in told
+    assert os.listdir(tmp_path) == ["run"]
 
 
 def test_mistakes_of_the_command_line_are_one_line_and_status_2(serial, tmp_path):
     run = ["run", str(serial[1]), "-o", str(tmp_path / "run")]
     taken = socket.create_server(("127.0.0.1", 0))
     address = f"tcp://127.0.0.1:{taken.getsockname()[1]}"
-    wrong = [[*run, "--serve", "here"], [*run, "--serve", address], ["worker", "there"]]
-    both = [*run, "--serve", address, "--cluster", address]
-    with closing(taken), commands(*wrong, both) as started:
+    wrong = [[*run, "--serve="], [*run, "--serve", address], ["worker", "there"]]
+    with closing(taken), commands(*wrong) as started:
         for process in started:
             told, mistakes = process.communicate(timeout=60)
             assert (process.returncode, told) == (2, "")
             assert mistakes.startswith("gramdyn: ")
             assert mistakes.count("\n") == 1
     assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.parametrize(
+    ("serve", "workers", "there", "told"),
+    [
+        ("tcp://127.0.0.1:1", None, "tcp://127.0.0.1:2", "not both"),
+        (None, 2, None, "beside --serve"),
+        (None, 2, "tcp://127.0.0.1:2", "beside --serve"),
+        ("", None, None, "must be tcp://HOST:PORT, but this is ''"),
+        (None, None, "", "must be tcp://HOST:PORT, but this is ''"),
+    ],
+)
+def test_options_that_mean_nothing_are_refused(serve, workers, there, told):
+    with pytest.raises(InputError, match=told):
+        choose_cluster(serve, workers, there)
+
+
+def test_options_say_where_workers_are():
+    address = free_address()
+    assert choose_cluster(None, None, None) is None
+    assert choose_cluster(None, None, address) == Cluster(address, serve=False)
+    assert choose_cluster(address, None, None) == Cluster(address, workers=1)
+    assert choose_cluster(address, 0, None) == Cluster(address, workers=0)
 
 
 def test_without_the_extra_it_is_named(serial, tmp_path, monkeypatch):
