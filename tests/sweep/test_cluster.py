@@ -30,11 +30,11 @@ from gramdyn.sweep.cluster import Cluster, meet_scheduler, run_on_cluster
 
 distributed = pytest.importorskip("distributed")
 
-# Ten chunks of one run, of about half a second each.
+# Ten chunks of one run, of about a quarter of a second each.
 CONFIG = """
 task: {kind: gaussian, n_samples: 16, n_inputs: 8, target: linear}
 network: {width: 48, depth: 2, parametrization: ntk}
-scheme: {kind: gradient_descent, step_size: {relative: 0.25}, n_steps: 24000}
+scheme: {kind: gradient_descent, step_size: {relative: 0.25}, n_steps: 12000}
 record: {every: 60, of: [loss, residual]}
 precision: float64
 runtime: {devices: 1, chunk_runs: 1}
