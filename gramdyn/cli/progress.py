@@ -18,8 +18,8 @@ _WORTH_A_PEAK = 1e12
 class Progress:
     """A listener that shows runs, failures, steps a second, share of peak and time left.
 
-    Work counts by its operations. Speeds are of the runs computed now; those found from before
-    count as done, not as done by us.
+    Work counts by its operations and steps. Speeds are of the runs computed now; those found from
+    before count as done, not as done by us.
 
     Args:
         console: Where to write.
@@ -33,7 +33,7 @@ class Progress:
         self.bar: Bar | None = None
         self.task = TaskID(0)
         self.runs = self.failed = 0
-        self.reused = self.flops = self.steps = 0.0
+        self.reused = self.work = self.flops = self.steps = 0.0
         self.said = self.started = time.perf_counter()
 
     def begin(self, plan: Plan) -> None:
@@ -47,14 +47,14 @@ class Progress:
             self.bar = Bar(
                 line, BarColumn(), TimeElapsedColumn(), console=self.console, transient=True
             )
-            self.task = self.bar.add_task("starting", total=plan.flops)
+            self.task = self.bar.add_task("starting", total=plan.work)
             self.bar.start()
 
     def reuse(self, group: Group, runs: int, failed: int) -> None:
         """Count runs found from before."""
         self.runs += runs
         self.failed += failed
-        self.reused += runs * group.run_flops
+        self.reused += runs * group.run_work
 
     def compiling(self, group: Group) -> None:
         """Say which group is next."""
@@ -67,8 +67,9 @@ class Progress:
         self.failed += failed
         self.steps += runs * group.n_steps
         self.flops += runs * group.run_flops
+        self.work += runs * group.run_work
         if self.bar:
-            done = self.reused + self.flops
+            done = self.reused + self.work
             self.bar.update(self.task, completed=done, description=self.line(group.name))
         elif time.perf_counter() - self.said > _PLAIN_EVERY:
             self.said = time.perf_counter()
@@ -82,8 +83,8 @@ class Progress:
     def line(self, what: str) -> str:
         """One line: where the sweep is, how fast, how long still."""
         spent = max(time.perf_counter() - self.started, 1e-9)
-        left = self.plan.flops - self.reused - self.flops
-        time_left = f"{told_seconds(left * spent / self.flops)} left" if self.flops else "..."
+        left = self.plan.work - self.reused - self.work
+        time_left = f"{told_seconds(left * spent / self.work)} left" if self.work else "..."
         failed = f", {self.failed} failed" if self.failed else ""
         share = f" ({self.flops / spent / self.peak:.0%} of peak)" if self.peak else ""
         return (

@@ -75,14 +75,14 @@ def forecast(plan: Plan) -> Forecast:
 
 
 def _work(group: Group) -> float:
-    return group.run_flops * len(group.jobs)
+    return group.run_work * len(group.jobs)
 
 
 def _largest(plan: Plan) -> list[Group]:
     """The groups with most of the work."""
     ranked = sorted(plan.groups, key=_work, reverse=True)[:_MOST_GROUPS]
     before = np.cumsum([0.0, *map(_work, ranked)])
-    return [g for g, done in zip(ranked, before, strict=False) if done < _SHARE * plan.flops]
+    return [g for g, done in zip(ranked, before, strict=False) if done < _SHARE * plan.work]
 
 
 def _running_seconds(plan: Plan, speeds: dict[str, GroupSpeed]) -> float:

@@ -67,21 +67,22 @@ def test_pieces_are_the_programs_own_first_steps():
 
 
 def test_groups_that_are_not_timed_follow_by_their_operations(monkeypatch):
-    """One group of three holds 80 % of the work; all cost a nanosecond an operation."""
-    plan = plan_of("sweep.network.width=[4, 8, 64]")
-    flops = {group.name: group.run_flops for group in plan.groups}
+    """One group of three holds 80 % of the work; all cost a nanosecond a unit of work."""
+    plan = plan_of("sweep.network.width=[4, 8, 2048]", "task.n_inputs=20", "network.depth=2")
 
     def time_group(group, plan):
-        return calibrate.GroupSpeed(2.0, 1e-9 * group.run_flops)
+        return calibrate.GroupSpeed(2.0, 1e-9 * group.run_work)
 
     monkeypatch.setattr(calibrate, "time_group", time_group)
     monkeypatch.setattr(calibrate, "measure_peak", lambda runtime: 4e9)
     found = forecast(plan)
-    assert found.measured == ("width-64",)
-    # The first compile is waited for; the two others, in two threads, outlast the runs.
-    assert found.seconds == pytest.approx(2.0 + 2.0)
-    assert found.peak_share == pytest.approx(0.25)
-    assert plan.flops == pytest.approx(6 * sum(flops.values()))
+    assert found.measured == ("width-2048",)
+    running = 1e-9 * plan.work
+    assert found.seconds == pytest.approx(2.0 + running)  # the first compile is waited for
+    assert found.peak_share == pytest.approx(plan.flops / running / 4e9)
+    # Of short sweeps the compiles of all others, in two threads, outlast the runs.
+    short = plan_of("sweep.network.width=[4, 6, 8]", "scheme.n_steps=8")
+    assert forecast(short).seconds == pytest.approx(2.0 + 2.0)
 
 
 def test_peak_is_of_the_order_of_another_librarys():
