@@ -41,10 +41,20 @@ _COLUMNS = (
 _NOT_AXES = {"missing", "loss_ratio", *(key for _, keys in _COLUMNS for key in keys)}
 
 
+# Rows of the summary: a screenful or two.
+_MOST_ROWS = 40
+
+
 def summary_table(tree: xr.DataTree) -> Table:
-    """What came out: one row for each place on the axes, medians over seeds, start -> end."""
+    """What came out: one row for each place on the axes, medians over seeds, start -> end.
+
+    Of many rows the first ones; `gramdyn report` has them all.
+    """
     rows = summary_rows(tree)
     title = "what came out: medians over seeds, start -> end"
+    if len(rows) > _MOST_ROWS:
+        title += f" (the first {_MOST_ROWS} of {len(rows)} rows)"
+        rows = rows[:_MOST_ROWS]
     table = Table(title=title, title_justify="left")
     axes = [name for name in dict.fromkeys(k for row in rows for k in row) if name not in _NOT_AXES]
     shown = [c for c in _COLUMNS if any(row[key] for row in rows for key in c[1])]
