@@ -15,8 +15,9 @@ from gramdyn.plan.load import load_config
 from gramdyn.plan.plan import Plan, make_plan
 from gramdyn.store.results import open as open_results
 from gramdyn.sweep.calibrate import Forecast, forecast
-from gramdyn.sweep.cluster import Cluster, run_on_cluster
+from gramdyn.sweep.cluster import run_on_cluster
 from gramdyn.sweep.run import Tally, run_plan
+from gramdyn.sweep.scheduler import Cluster
 
 
 def run_config(

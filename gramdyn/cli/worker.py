@@ -3,7 +3,7 @@
 import os
 
 from gramdyn._errors import InputError
-from gramdyn.sweep.cluster import Cluster, check_cluster, meet_scheduler, serve_worker
+from gramdyn.sweep.scheduler import Cluster, check_cluster, meet_scheduler, serve_worker
 
 
 def choose_cluster(serve: str | None, workers: int | None, cluster: str | None) -> Cluster | None:

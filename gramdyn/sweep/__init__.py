@@ -6,8 +6,9 @@ from gramdyn._lazy import lazy_names
 
 if TYPE_CHECKING:
     from gramdyn._errors import IncompleteError
-    from gramdyn.sweep.cluster import Cluster, run_on_cluster
+    from gramdyn.sweep.cluster import run_on_cluster
     from gramdyn.sweep.run import Listener, Tally, run_plan, run_sweep
+    from gramdyn.sweep.scheduler import Cluster
 
 __all__ = [
     "Cluster",
@@ -23,15 +24,8 @@ __getattr__ = lazy_names(
     __name__,
     {
         "gramdyn._errors": ("IncompleteError",),
-        "gramdyn.sweep.cluster": (
-            "Cluster",
-            "run_on_cluster",
-        ),
-        "gramdyn.sweep.run": (
-            "Listener",
-            "Tally",
-            "run_plan",
-            "run_sweep",
-        ),
+        "gramdyn.sweep.cluster": ("run_on_cluster",),
+        "gramdyn.sweep.run": ("Listener", "Tally", "run_plan", "run_sweep"),
+        "gramdyn.sweep.scheduler": ("Cluster",),
     },
 )

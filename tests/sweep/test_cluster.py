@@ -25,8 +25,9 @@ from gramdyn.store import open
 from gramdyn.store.files import read_json
 from gramdyn.store.lock import locked
 from gramdyn.store.store import Store
-from gramdyn.sweep import cluster, remote, run_plan
-from gramdyn.sweep.cluster import Cluster, meet_scheduler, run_on_cluster
+from gramdyn.sweep import cluster, remote, run_plan, scheduler
+from gramdyn.sweep.cluster import run_on_cluster
+from gramdyn.sweep.scheduler import Cluster, meet_scheduler
 
 distributed = pytest.importorskip("distributed")
 
@@ -302,7 +303,7 @@ def test_who_listens_and_is_no_scheduler_is_told_soon(
     serial, tmp_path, monkeypatch, words, told, force
 ):
     """Nothing is made, and with force nothing is moved."""
-    monkeypatch.setattr(cluster, "_ANSWER", 0.5)
+    monkeypatch.setattr(scheduler, "_ANSWER", 0.5)
     if force:
         Store(tmp_path / "run").create(serial[0])
     with answering(words) as address:
@@ -319,7 +320,7 @@ def test_tls_without_certificates_is_told_before_anything_starts(serial, tmp_pat
     address = free_address().replace("tcp", "tls")
     told = f"^Address {address} needs certificates: distributed.comm.tls of dask"
     with pytest.raises(InputError, match=told):
-        cluster.check_cluster(Cluster(address))
+        scheduler.check_cluster(Cluster(address))
     with pytest.raises(InputError, match=told):
         meet_scheduler(address, "worker")
 
@@ -327,7 +328,7 @@ def test_tls_without_certificates_is_told_before_anything_starts(serial, tmp_pat
 @pytest.mark.filterwarnings("ignore:unclosed <socket:ResourceWarning")  # dask's
 def test_a_scheduler_that_does_not_start_is_told_and_moves_nothing(serial, tmp_path, monkeypatch):
     """The port is taken between the check and the start."""
-    monkeypatch.setattr(cluster, "check_free", lambda *_: None)
+    monkeypatch.setattr(scheduler, "check_free", lambda *_: None)
     Store(tmp_path / "run").create(serial[0])
     with closing(socket.create_server(("127.0.0.1", 0))) as taken:
         address = f"tcp://127.0.0.1:{taken.getsockname()[1]}"
