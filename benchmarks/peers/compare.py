@@ -39,7 +39,9 @@ GEMM_GOAL = {"small": 0.55, "medium": 0.80, "deep": 0.55, "wide": 0.82, "highd":
 OVERHEAD_GOAL = 1.10  # library over handwritten
 # float64: rounding over some hundred steps. float32: rounding for loss and residual; the kernels'
 # masks of units resting on their kink are decided by rounding, in any implementation.
-_SINGLE = {"loss": 2e-4, "residual": 2e-4, "first_kernels": 1e-5, "kernels": 0.1, "top": 0.1}
+# Rounding decides the masks of resting units, and 400 steps of `deep` carry that into the residual:
+# 3.5e-4 for PyTorch, 2e-4 for the others. A wrong law would be off by order one.
+_SINGLE = {"loss": 2e-4, "residual": 1e-3, "first_kernels": 1e-5, "kernels": 0.1, "top": 0.1}
 TOLERANCES = {
     "float64": dict.fromkeys((*_SINGLE, "top_own"), 1e-9),
     "float32": {**_SINGLE, "top_own": 1e-4},
