@@ -18,7 +18,8 @@ ODD = "[/x] [red] :smile:"
 
 @pytest.fixture
 def command(monkeypatch, capsys):
-    """Runs a command in this process; what it prints."""
+    """Runs a command in this process, where JAX has started; what it prints."""
+    monkeypatch.setattr(run, "use_all_cores", lambda: None)
 
     def call(*words):
         monkeypatch.setattr(sys, "argv", ["gramdyn", *map(str, words)])
