@@ -36,6 +36,14 @@ def finished(tmp_path_factory):
     return folder
 
 
+@pytest.fixture
+def heeded():
+    """What a shell starts in the background ignores ctrl-C, and so does what that starts."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
 def started(folder, *more):
     """A sweep whose first chunk is written."""
     words = [*COMMAND, "run", str(TINY), "-o", str(folder), *LONG, *more]
@@ -46,7 +54,7 @@ def started(folder, *more):
     return process
 
 
-def test_ctrl_c_is_one_line_and_the_same_command_goes_on(tmp_path):
+def test_ctrl_c_is_one_line_and_the_same_command_goes_on(tmp_path, heeded):
     folder = tmp_path / "run"
     process = started(folder)
     running = gramdyn("status", folder)
@@ -82,7 +90,7 @@ def test_of_two_commands_at_once_one_writes_and_the_other_is_refused(tmp_path):
     assert (arrays_of(tmp_path / "run")["runs", "status"] == 0).all()
 
 
-def test_ctrl_c_before_the_sweep_begins_is_one_line_too(tmp_path):
+def test_ctrl_c_before_the_sweep_begins_is_one_line_too(tmp_path, heeded):
     words = [sys.executable, "-u", *COMMAND[1:], "run", str(TINY), "-o", str(tmp_path / "run")]
     process = subprocess.Popen(words, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
     process.stdout.readline()  # of the plan: everything is imported, nothing compiled
