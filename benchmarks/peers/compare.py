@@ -35,13 +35,14 @@ GOALS = {
     "jax_jacrev": {"small": 15, "medium": 24, "deep": 20, "wide": 70, "highd": 1600},
     "nt_structured": {"small": 2.9, "medium": 1.85, "deep": 3.5, "wide": 1.5, "highd": 95},
 }
+# 400 steps and four layers carry what rounding decided into the residual: 3.5e-4 for PyTorch, 2e-4
+# for the others. A wrong law would be off by order one.
+LONGER = {("deep", "float32"): {"residual": 1e-3}}
 GEMM_GOAL = {"small": 0.55, "medium": 0.80, "deep": 0.55, "wide": 0.82, "highd": 0.75}
 OVERHEAD_GOAL = 1.10  # library over handwritten
 # float64: rounding over some hundred steps. float32: rounding for loss and residual; the kernels'
 # masks of units resting on their kink are decided by rounding, in any implementation.
-# Rounding decides the masks of resting units, and 400 steps of `deep` carry that into the residual:
-# 3.5e-4 for PyTorch, 2e-4 for the others. A wrong law would be off by order one.
-_SINGLE = {"loss": 2e-4, "residual": 1e-3, "first_kernels": 1e-5, "kernels": 0.1, "top": 0.1}
+_SINGLE = {"loss": 2e-4, "residual": 2e-4, "first_kernels": 1e-5, "kernels": 0.1, "top": 0.1}
 TOLERANCES = {
     "float64": dict.fromkeys((*_SINGLE, "top_own"), 1e-9),
     "float32": {**_SINGLE, "top_own": 1e-4},
@@ -97,7 +98,7 @@ class Child:
             self.seconds.append(self.ask("go"))
             self.spent += self.seconds[-1][1]
 
-    def check(self, wanted: Records, dtype: str) -> dict[str, float]:
+    def check(self, wanted: Records, dtype: str, case: str) -> dict[str, float]:
         """Differences from the truth; the first call, so that it compiles."""
         with tempfile.TemporaryDirectory() as folder:
             file = Path(folder) / "found.npz"
@@ -105,7 +106,7 @@ class Child:
             with np.load(file) as stored:
                 found = Records(**stored)
         gaps = discrepancies(found, wanted)
-        for name, limit in TOLERANCES[dtype].items():
+        for name, limit in (TOLERANCES[dtype] | LONGER.get((case, dtype), {})).items():
             assert gaps[name] <= limit, f"{self.way}, {dtype}: {name} is off by {gaps[name]:.1e}"
         return gaps
 
@@ -119,7 +120,7 @@ def check_tiny(children: list[Child]) -> dict[str, dict[str, float]]:
     wanted, found = reference(CASES["tiny"]), {}
     for child in children:
         child.prepare(CASES["tiny"], "float64")
-        found[child.way] = child.check(wanted, "float64")
+        found[child.way] = child.check(wanted, "float64", "tiny")
     return found
 
 
@@ -128,7 +129,7 @@ def measure(children: list[Child], case: Case, rounds: int, budget: float) -> di
     wanted, gaps, rates = reference(case, CHECKED_SEEDS), {}, []
     for child in children:
         child.prepare(case, "float32")
-        gaps[child.way] = child.check(wanted, "float32")
+        gaps[child.way] = child.check(wanted, "float32", case.name)
     # In the process of a way that has XLA, between its rounds.
     judge = next((one for one in children if one.way in QUICK), None)
     for _ in range(rounds):
