@@ -10,7 +10,7 @@ import gramdyn
 ROOT = Path(gramdyn.__file__).parent
 FLOORS = (
     ("kernels",),
-    ("models", "data"),
+    ("models", "data", "deep_linear"),
     ("systems",),
     ("dynamics", "diagnostics"),
     ("plan",),
