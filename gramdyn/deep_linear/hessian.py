@@ -1,0 +1,328 @@
+"""Hessian of the loss of a deep linear network: closed products, spectra, sharpness.
+
+Loss = ||(T - Pi) Sxx^{1/2}||^2 / 2 with Pi = W_L ... W_1. A direction is a tuple shaped as the
+weights; as a vector it is W_1 row by row, then W_2, and so on.
+"""
+
+from collections.abc import Sequence
+from typing import Any, Literal
+
+import numpy as np
+from jaxtyping import Float, Shaped
+from scipy.sparse.linalg import LinearOperator, eigsh
+
+from gramdyn._checks import check, check_known, check_matrix, check_positive_int
+from gramdyn.deep_linear.canonical import target_modes
+from gramdyn.deep_linear.products import Weights, check_weights, whole_map, widths_of
+from gramdyn.deep_linear.whitening import check_moment
+
+Batch = tuple[Shaped[np.ndarray, "..."], ...]
+FEW = 256  # weights up to which every eigenvalue costs less than a few by Lanczos
+
+
+def quadratic_form(weights: Any, target: Any, direction: Any, input_moment: Any = None) -> float:
+    """Second derivative of the loss along a direction.
+
+    D2(V, V) = ||Lin(V) Sxx^{1/2}||^2 - 2 sum_{i>j} <R Sxx, W_{L:i+1} V_i W_{i-1:j+1} V_j W_{j-1:1}>
+    with Lin(V) = sum_l W_{L:l+1} V_l W_{l-1:1} and R = T - Pi.
+
+    Args:
+        weights: W_1, ..., W_L.
+        target: T, (d_L, d_0); not whitened where `input_moment` is given.
+        direction: V_1, ..., V_L, shaped as the weights.
+        input_moment: Sxx, (d_0, d_0); the identity if None.
+
+    Returns:
+        D2(V, V).
+
+    Raises:
+        InputError: for shapes that do not fit or entries that are not finite.
+
+    Cost: as one forward pass of d_0 inputs, three times.
+    Source: derived here, tested.
+    """
+    weights, residual, moment = _problem(weights, target, input_moment)
+    below, once, twice = np.eye(len(moment)), np.zeros_like(moment), np.zeros_like(moment)
+    for weight, step in zip(weights, _check_direction(weights, direction), strict=True):
+        twice = 2 * step @ once + weight @ twice
+        once = step @ below + weight @ once
+        below = weight @ below
+    return float(np.sum(once * (once @ moment)) - np.sum((residual @ moment) * twice))
+
+
+def hessian_product(weights: Any, target: Any, direction: Any, input_moment: Any = None) -> Weights:
+    """Hessian of the loss times a direction, in closed form.
+
+    With A = W_{l-1:1}, B = W_{L:l+1} and their derivatives A', B' along V, and R = T - Pi, layer l
+    gets B^T Lin(V) Sxx A^T - B'^T R Sxx A^T - B^T R Sxx A'^T.
+
+    Args:
+        weights: W_1, ..., W_L.
+        target: T, (d_L, d_0); not whitened where `input_moment` is given.
+        direction: V_1, ..., V_L, shaped as the weights.
+        input_moment: Sxx, (d_0, d_0); the identity if None.
+
+    Returns:
+        The product, shaped as the weights.
+
+    Raises:
+        InputError: for shapes that do not fit or entries that are not finite.
+
+    Cost: O(L) products of two matrices.
+    Source: derived here, tested.
+    """
+    weights, residual, moment = _problem(weights, target, input_moment)
+    return _apply(weights, residual, moment, _check_direction(weights, direction))
+
+
+def _problem(weights: Any, target: Any, input_moment: Any) -> tuple[Weights, Any, Any]:
+    """Weights, residual T - Pi and input moment as arrays that fit."""
+    weights = check_weights(weights)
+    widths, goal = widths_of(weights), check_matrix("target", target)
+    shape = (widths[-1], widths[0])
+    check(goal.shape == shape, "target", f"have shape {shape}, as the weights map", goal.shape)
+    moment = np.eye(widths[0]) if input_moment is None else input_moment
+    return weights, goal - whole_map(weights), check_moment(moment, widths[0])
+
+
+def _check_direction(weights: Weights, direction: Sequence[Any]) -> Weights:
+    """The direction as arrays, refused unless shaped as the weights."""
+    found = tuple(check_matrix("direction", step) for step in direction)
+    shapes = [weight.shape for weight in weights]
+    told = [step.shape for step in found]
+    check(told == shapes, "direction", f"have the shapes {shapes} of the weights", told)
+    return found
+
+
+def _apply(weights: Weights, residual: Any, moment: Any, direction: Batch) -> Batch:
+    """Hessian times directions, which may have batch axes in front."""
+    drive, last = residual @ moment, len(weights)
+    lows, low_rates = _prefixes(weights, direction)
+    ups, up_rates = _suffixes(weights, direction)
+    pull = low_rates[last] @ moment
+    return tuple(
+        ups[j].T @ pull @ lows[j].T
+        - np.swapaxes(up_rates[j], -1, -2) @ drive @ lows[j].T
+        - ups[j].T @ drive @ np.swapaxes(low_rates[j], -1, -2)
+        for j in range(last)
+    )
+
+
+def _prefixes(weights: Weights, direction: Batch) -> tuple[list[Any], list[Any]]:
+    """W_{j:1} for j = 0..L and its derivative along the direction."""
+    width = weights[0].shape[1]
+    values, rates = [np.eye(width)], [np.zeros((width, width))]
+    for weight, step in zip(weights, direction, strict=True):
+        rates.append(step @ values[-1] + weight @ rates[-1])
+        values.append(weight @ values[-1])
+    return values, rates
+
+
+def _suffixes(weights: Weights, direction: Batch) -> tuple[list[Any], list[Any]]:
+    """W_{L:j+1} for j = 1..L and its derivative along the direction."""
+    width = weights[-1].shape[0]
+    values, rates = [np.eye(width)], [np.zeros((width, width))]
+    for weight, step in zip(weights[:0:-1], direction[:0:-1], strict=True):
+        rates.append(values[-1] @ step + rates[-1] @ weight)
+        values.append(values[-1] @ weight)
+    return values[::-1], rates[::-1]
+
+
+def hessian_matrix(weights: Any, target: Any, input_moment: Any = None) -> Float[np.ndarray, "N N"]:
+    """Hessian of the loss as a matrix, from its products with every unit direction.
+
+    Args:
+        weights: W_1, ..., W_L with N entries together.
+        target: T, (d_L, d_0); not whitened where `input_moment` is given.
+        input_moment: Sxx, (d_0, d_0); the identity if None.
+
+    Returns:
+        Symmetric matrix; rows and columns are W_1 row by row, then W_2, and so on.
+
+    Raises:
+        InputError: for shapes that do not fit or entries that are not finite.
+
+    Cost: N products at once, some N^2 numbers of memory.
+    Source: derived here, tested.
+    """
+    weights, residual, moment = _problem(weights, target, input_moment)
+    columns = _split(np.eye(sum(weight.size for weight in weights)), weights)
+    matrix = _join(_apply(weights, residual, moment, columns))
+    return (matrix + matrix.T) / 2
+
+
+def _split(vectors: Float[np.ndarray, "*batch N"], weights: Weights) -> Batch:
+    """Vectors as directions."""
+    parts = np.split(vectors, np.cumsum([weight.size for weight in weights])[:-1], axis=-1)
+    lead = vectors.shape[:-1]
+    return tuple(part.reshape(*lead, *w.shape) for part, w in zip(parts, weights, strict=True))
+
+
+def _join(direction: Batch) -> Float[np.ndarray, "*batch N"]:
+    """Directions as vectors."""
+    return np.concatenate([step.reshape(*step.shape[:-2], -1) for step in direction], axis=-1)
+
+
+def hessian_spectrum(
+    weights: Any,
+    target: Any,
+    mode: Literal["dense", "extremal"] = "dense",
+    count: int = 6,
+    input_moment: Any = None,
+) -> Float[np.ndarray, " _"]:
+    """Eigenvalues of the Hessian of the loss.
+
+    Args:
+        weights: W_1, ..., W_L with N entries together.
+        target: T, (d_L, d_0); not whitened where `input_moment` is given.
+        mode: "dense" for all N; "extremal" for the `count` lowest and the `count` highest, by
+            Lanczos above 256 weights, each eigenvalue as often as it occurs.
+        count: How many at each end, at least 1; all N where twice as many are asked for.
+        input_moment: Sxx, (d_0, d_0); the identity if None.
+
+    Returns:
+        Eigenvalues, ascending.
+
+    Raises:
+        InputError: for input that does not fit or a mode that is not known.
+
+    Cost: dense O(N^3); extremal some hundred products for each eigenvalue. By Lanczos they are
+    exact to about 1e-10 of the largest magnitude.
+    Source: derived here, tested.
+    """
+    check_known("mode", mode, ("dense", "extremal"))
+    count = check_positive_int("count", count)
+    weights, residual, moment = _problem(weights, target, input_moment)
+    size = sum(weight.size for weight in weights)
+    if mode == "extremal" and size > max(FEW, 2 * count):
+        return _lanczos(_operator(weights, residual, moment, size), count)
+    values = np.linalg.eigvalsh(hessian_matrix(weights, target, moment))
+    few = mode == "extremal" and 2 * count < size
+    return np.concatenate([values[:count], values[-count:]]) if few else values
+
+
+def _operator(weights: Weights, residual: Any, moment: Any, size: int) -> LinearOperator:
+    """The Hessian by its products."""
+
+    def product_with(vector: Float[np.ndarray, "..."]) -> Float[np.ndarray, " N"]:
+        return _join(_apply(weights, residual, moment, _split(vector.ravel(), weights)))
+
+    return LinearOperator((size, size), matvec=product_with, dtype=np.float64)
+
+
+def _lanczos(operator: LinearOperator, count: int) -> Float[np.ndarray, " _"]:
+    """The lowest and the highest eigenvalues, ascending."""
+    scale = _magnitude(operator)
+    low = _tops(operator, -1.0, scale, count)
+    return np.concatenate([-low, _tops(operator, 1.0, scale, count)[::-1]])
+
+
+def _magnitude(operator: LinearOperator) -> float:
+    """A little above the largest |eigenvalue|; 1 for the zero matrix."""
+    start = np.random.default_rng(0).normal(size=operator.shape[0])
+    if not operator.matvec(start).any():
+        return 1.0
+    top = eigsh(operator, k=1, which="LM", v0=start, tol=1e-3, return_eigenvectors=False)
+    return 1.1 * abs(float(top[0]))
+
+
+def _tops(operator: LinearOperator, sign: float, scale: float, count: int) -> Any:
+    """Highest eigenvalues of sign H, descending.
+
+    One at a time with those found taken out: a Krylov space holds one vector of an eigenspace, so
+    several at a time may miss copies. The shift by `scale` makes an eigenvalue of zero no smaller
+    than the others, to which precision is relative.
+    """
+    found: list[float] = []
+    size = operator.shape[0]
+    vectors = np.zeros((size, 0))
+    start = np.random.default_rng(1).normal(size=size)
+    for _ in range(count):
+        shifted = _shifted(operator, sign, scale, vectors)
+        value, vector = eigsh(shifted, k=1, which="LA", v0=start, tol=1e-12)
+        found.append(float(value[0]) - scale)
+        vectors = np.linalg.qr(np.hstack([vectors, vector]))[0]
+    return np.array(found)
+
+
+def _shifted(operator: LinearOperator, sign: float, scale: float, out: Any) -> LinearOperator:
+    """Scale I + sign H on the complement of the columns of `out`, zero on them."""
+
+    def product_with(vector: Float[np.ndarray, "..."]) -> Float[np.ndarray, " N"]:
+        rest = vector.ravel() - out @ (out.T @ vector.ravel())
+        image = scale * rest + sign * operator.matvec(rest)
+        return image - out @ (out.T @ image)
+
+    return LinearOperator(operator.shape, matvec=product_with, dtype=np.float64)
+
+
+def inertia(eigenvalues: Any, tolerance: float = 1e-9) -> tuple[int, int, int]:
+    """Numbers of negative, positive and zero eigenvalues.
+
+    Constant along the GL orbits of weights with the same map (Sylvester), as eigenvalues are not.
+
+    Args:
+        eigenvalues: Real numbers, (N,).
+        tolerance: Those up to this times max(1, the largest magnitude) count as zero.
+
+    Returns:
+        (negative, positive, zero), which add up to N.
+
+    Raises:
+        InputError: for values that are not finite numbers.
+
+    Cost: O(N).
+    Source: Sylvester's law of inertia.
+    """
+    values = check_matrix("eigenvalues", np.atleast_2d(np.asarray(eigenvalues)))
+    bound = tolerance * max(1.0, float(np.abs(values).max()))
+    negative, positive = int(np.sum(values < -bound)), int(np.sum(values > bound))
+    return negative, positive, values.size - negative - positive
+
+
+def sharpness(weights: Any, target: Any, input_moment: Any = None) -> float:
+    """Largest eigenvalue of the Hessian of the loss.
+
+    At a minimum, gradient descent with steps of eta is stable for eta < 2 / sharpness. With white
+    inputs and zero residual it is at least L sigma_1^{2-2/L}, with equality at balanced weights.
+
+    Args:
+        weights: W_1, ..., W_L.
+        target: T, (d_L, d_0); not whitened where `input_moment` is given.
+        input_moment: Sxx, (d_0, d_0); the identity if None.
+
+    Returns:
+        The eigenvalue.
+
+    Raises:
+        InputError: for shapes that do not fit or entries that are not finite.
+
+    Cost: as `hessian_spectrum` with one eigenvalue at each end.
+    Source: Mulayoff & Michaeli (2020); the bound derived here, tested.
+    """
+    spectrum = hessian_spectrum(weights, target, "extremal", 1, input_moment)
+    return float(spectrum[-1])
+
+
+def critical_step(target: Any, n_layers: int) -> float:
+    """Step of gradient descent above which no global minimum is stable.
+
+    eta_c = 2 / (L sigma_1^{2-2/L}), L the number of layers, for white inputs and minima of zero
+    residual. Above it runs do not converge; with two and more layers they need not diverge either.
+
+    Args:
+        target: Whitened target T, (d_L, d_0).
+        n_layers: Number L of weight layers, at least 1.
+
+    Returns:
+        The step; infinite for a zero target and two or more layers, where flat minima exist.
+
+    Raises:
+        InputError: for a target that is no finite matrix or no layers.
+
+    Cost: one singular value decomposition.
+    Source: Craciun & Ghoshdastidar (arXiv 2402.13108) for non-convergence.
+    """
+    depth = check_positive_int("n_layers", n_layers)
+    curvature = depth * float(target_modes(target).values[0]) ** (2 - 2 / depth)
+    return 2.0 / curvature if curvature > 0 else float("inf")
