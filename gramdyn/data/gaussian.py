@@ -12,8 +12,8 @@ from gramdyn._checks import (
     check_positive,
     check_positive_int,
 )
+from gramdyn.data import scaling
 from gramdyn.data._random import make_generator
-from gramdyn.data.scaling import norm_each
 from gramdyn.data.task import Task, make_task
 
 TARGETS = ("random", "linear", "relu_teacher")
@@ -27,6 +27,7 @@ def gaussian(
     target: str = "random",
     norm: float = 1.0,
     on_sphere: bool = False,
+    whiten: bool = False,
     teacher_width: int = 4,
     noise: float = 0.0,
     seed: int = 0,
@@ -56,6 +57,8 @@ def gaussian(
         target: Kind of target: "random", "linear" or "relu_teacher".
         norm: Length of an input, root mean square (or exact, on the sphere).
         on_sphere: Put every input at distance `norm` from 0.
+        whiten: Make X^T X / n the identity on the span of the inputs, in place of `norm`; targets
+            are those of the inputs before it.
         teacher_width: Hidden units k of the ReLU teacher; other targets do not use it.
         noise: Standard deviation of Gaussian noise added to the targets.
         seed: Seed of everything drawn here.
@@ -73,6 +76,7 @@ def gaussian(
     check_nonnegative("noise", float(noise))
     units = _unit_inputs(*shape, check_bool("on_sphere", on_sphere), seed)
     inputs = units * (check_positive("norm", float(norm)) / math.sqrt(n_inputs))
+    inputs = scaling.whiten(inputs) if check_bool("whiten", whiten) else inputs
     targets = _clean_targets(target, units, n_outputs, teacher_width, on_sphere, seed)
     if noise > 0:
         targets = targets + noise * make_generator(seed, "noise").standard_normal(targets.shape)
@@ -81,6 +85,7 @@ def gaussian(
         *((("teacher_width", teacher_width),) if target == "relu_teacher" else ()),
         ("norm", float(norm)),
         ("on_sphere", on_sphere),
+        ("whiten", whiten),
         ("noise", float(noise)),
         ("seed", seed),
     )
@@ -90,7 +95,7 @@ def gaussian(
 def _unit_inputs(n: int, d: int, on_sphere: bool, seed: int) -> Float[np.ndarray, "n d"]:
     """Inputs whose entries have mean 0 and variance 1: N(0, 1), or the sphere of radius sqrt(d)."""
     units = make_generator(seed, "inputs").standard_normal((n, d))
-    return norm_each(units, math.sqrt(d)) if on_sphere else units
+    return scaling.norm_each(units, math.sqrt(d)) if on_sphere else units
 
 
 def _clean_targets(
@@ -117,7 +122,7 @@ def _clean_targets(
 
 def _directions(generator: np.random.Generator, k: int, d: int) -> Float[np.ndarray, "k d"]:
     """Random unit vectors, one a row."""
-    return norm_each(generator.standard_normal((k, d)))
+    return scaling.norm_each(generator.standard_normal((k, d)))
 
 
 def _relu_moments(

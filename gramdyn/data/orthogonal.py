@@ -7,7 +7,7 @@ import numpy as np
 from jaxtyping import Float
 
 from gramdyn._checks import check, check_bool, check_nonnegative, check_positive, check_positive_int
-from gramdyn.data._random import make_generator
+from gramdyn.data._random import make_generator, random_frame
 from gramdyn.data.task import Task, make_task
 
 
@@ -49,7 +49,7 @@ def orthogonal(
     overlap = check_nonnegative("overlap", overlap)
     check(overlap < 1, "overlap", "be below 1", overlap)
     lengths = _lengths(norms, n, seed)
-    frame = _frame(n, d, seed) if check_bool("rotate", rotate) else np.eye(n, d)
+    frame = random_frame(n, d, seed, "frame") if check_bool("rotate", rotate) else np.eye(n, d)
     inputs = lengths[:, None] * (_equal_angles(n, overlap) @ frame)
     targets = _signs(n, n_outputs, seed)
     labels = (targets[:, 0] > 0).astype(np.int64) if n_outputs == 1 else None
@@ -71,12 +71,6 @@ def _lengths(norms: Any, n: int, seed: int) -> Float[np.ndarray, "n"]:
     low, high = (check_positive("norms", end) for end in norms)
     check(low <= high, "norms", "be a pair (low, high) with low <= high", norms)
     return make_generator(seed, "lengths").uniform(low, high, n)
-
-
-def _frame(n: int, d: int, seed: int) -> Float[np.ndarray, "n d"]:
-    """Orthonormal rows, n of them in d dimensions, no direction preferred (Haar)."""
-    columns, triangle = np.linalg.qr(make_generator(seed, "frame").standard_normal((d, n)))
-    return (columns * np.sign(np.diag(triangle))).T  # the signs QR leaves open would bias it
 
 
 def _equal_angles(n: int, overlap: float) -> Float[np.ndarray, "n n"]:

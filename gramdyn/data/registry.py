@@ -6,6 +6,7 @@ from gramdyn._errors import InputError
 from gramdyn.data.arrays import arrays
 from gramdyn.data.digits import digits, mnist5k
 from gramdyn.data.gaussian import gaussian
+from gramdyn.data.linear_map import linear_map
 from gramdyn.data.orthogonal import orthogonal
 from gramdyn.data.task import Task
 
@@ -13,6 +14,7 @@ TASKS: dict[str, Callable[..., Task]] = {
     "arrays": arrays,
     "digits": digits,
     "gaussian": gaussian,
+    "linear_map": linear_map,
     "mnist5k": mnist5k,
     "orthogonal": orthogonal,
 }

@@ -1,4 +1,4 @@
-"""Centring and scaling of inputs."""
+"""Centring, scaling and whitening of inputs."""
 
 from typing import Any
 
@@ -74,3 +74,25 @@ def norm_each(inputs: Any, norm: float = 1.0) -> Float[np.ndarray, "n d"]:
         raise InputError(f"Argument `inputs` must have no row of 0 only, but row {row} is 0.")
     directions = inputs / peaks  # as above, the squares cannot overflow
     return directions * (norm / np.linalg.norm(directions, axis=1, keepdims=True))
+
+
+def whiten(inputs: Any) -> Float[np.ndarray, "n d"]:
+    """Inputs turned and stretched so that their second moment is the identity on their span.
+
+    X -> X (X^T X / n)^(-1/2), with the pseudo-inverse: directions that no input has stay 0.
+
+    Args:
+        inputs: One sample a row, shape (n, d).
+
+    Returns:
+        Inputs X of the same shape with X^T X / n a projector.
+
+    Raises:
+        InputError: Not a finite matrix of real numbers.
+
+    Cost: one singular value decomposition, n d min(n, d).
+    """
+    inputs = check_matrix("inputs", inputs)
+    left, values, right = np.linalg.svd(inputs, full_matrices=False)
+    kept = values > max(inputs.shape) * np.finfo(np.float64).eps * values[0]
+    return np.sqrt(len(inputs)) * (left[:, kept] @ right[kept])

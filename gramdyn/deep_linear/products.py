@@ -5,6 +5,7 @@ Weights are numbered 1 to L from the inputs, nodes 0 to L; W_l has shape (d_l, d
 
 from collections.abc import Sequence
 from functools import reduce
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -23,7 +24,7 @@ def check_weights(weights: Sequence[Any]) -> Weights:
     """
     found = tuple(check_matrix("weights", weight) for weight in weights)
     shapes = [weight.shape for weight in found]
-    chain = all(low[0] == up[1] for low, up in zip(shapes[:-1], shapes[1:], strict=True))
+    chain = all(low[0] == up[1] for low, up in pairwise(shapes))
     check(len(found) > 0 and chain, "weights", "hold W_1, W_2, ... with shapes that chain", shapes)
     return found
 
@@ -34,7 +35,7 @@ def widths_of(weights: Weights) -> tuple[int, ...]:
 
 
 def product(weights: Weights, upper: int, lower: int) -> Float[np.ndarray, "_ _"]:
-    """W_upper ... W_lower, numbered from 1; the identity of node `upper` where upper = lower - 1."""
+    """W_upper ... W_lower, numbered from 1; the identity of a node where upper = lower - 1."""
     if upper < lower:
         return np.eye(widths_of(weights)[upper])
     return reduce(lambda right, left: left @ right, weights[lower - 1 : upper])

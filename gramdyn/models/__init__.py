@@ -8,6 +8,7 @@ from gramdyn.models.activations import (
     make_activation,
     relu,
 )
+from gramdyn.models.balanced import INITS, along_modes, balance
 from gramdyn.models.infinite_width import limit_kernels
 from gramdyn.models.init import PARAMETRIZATIONS, init_network
 from gramdyn.models.layers import AbstractLayer, Dense, GramDense, Trace
@@ -16,6 +17,7 @@ from gramdyn.models.padding import pad_network
 
 __all__ = [
     "ACTIVATIONS",
+    "INITS",
     "PARAMETRIZATIONS",
     "AbstractLayer",
     "Activation",
@@ -23,6 +25,8 @@ __all__ = [
     "GramDense",
     "Network",
     "Trace",
+    "along_modes",
+    "balance",
     "init_network",
     "leaky_relu",
     "limit_kernels",

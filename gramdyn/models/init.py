@@ -25,10 +25,12 @@ class Parametrization(NamedTuple):
     Attributes:
         multiplier: Whether the scale is a forward multiplier on N(0, 1) weights.
         readout_power: The readout is of order N^-power at initialisation.
+        scaled: Whether scales follow the width; where not, `weight_scale` is that of all layers.
     """
 
     multiplier: bool
     readout_power: float
+    scaled: bool = True
 
 
 class Padded(NamedTuple):
@@ -47,6 +49,7 @@ PARAMETRIZATIONS: dict[str, Parametrization] = {
     "standard": Parametrization(False, 0.5),
     "ntk": Parametrization(True, 0.5),
     "mean_field": Parametrization(True, 1.0),
+    "unscaled": Parametrization(False, 0.0, scaled=False),
 }
 
 
@@ -73,6 +76,7 @@ def init_network(
         standard     hidden N(0, sigma^2 g/fan_in);              readout alpha N(0, 1/N)
         ntk          hidden sigma N(0, 1) times sqrt(g/fan_in);  readout N(0, 1) times alpha/sqrt(N)
         mean_field   hidden as ntk;                              readout N(0, 1) times alpha/N
+        unscaled     hidden N(0, sigma^2);                       readout alpha N(0, sigma^2)
 
     where "times" is a forward multiplier that does not train; each layer's `weight_variance` is
     that of its entries, the multiplier left out. In `mean_field` kernels are of order 1/N, so a
@@ -83,7 +87,7 @@ def init_network(
     Args:
         key: Random key; all layers are cut from one draw.
         n_inputs: Inputs d.
-        widths: Width of each hidden layer.
+        widths: Width of each hidden layer; none at all is a linear map, whose readout trains.
         n_outputs: Outputs C.
         activation: Of the hidden layers; ReLU by default.
         parametrization: One of `PARAMETRIZATIONS`.
@@ -99,17 +103,19 @@ def init_network(
         InputError: for widths or counts below 1, or an unknown parametrisation.
     """
     check_known("parametrization", parametrization, PARAMETRIZATIONS)
-    widths = check_widths(widths)
+    widths = check_widths(widths) if widths or not train_readout else ()
     fans = (check_positive_int("n_inputs", n_inputs), *widths)
     check_positive_int("n_outputs", n_outputs)
     law, activation = PARAMETRIZATIONS[parametrization], activation or relu()
     dtype = dtype or jnp.zeros(()).dtype.type
-    shapes = [*zip(widths, fans[:-1], strict=True), (n_outputs, widths[-1])]
+    shapes = [*zip(widths, fans[:-1], strict=True), (n_outputs, fans[-1])]
     flat = jax.random.normal(key, (sum(map(math.prod, shapes)),), dtype)
     if padded is None:
         normals, stds = _cut(flat, shapes), layer_stds(fans, activation, parametrization)
     else:
         normals, stds = _cut_padded(flat, shapes, jnp.asarray(padded.widths)), tuple(padded.stds)
+    if not law.scaled:
+        output_scale = output_scale * weight_scale
     hidden = [
         _hidden(normal, std, weight_scale, law, activation, bias)
         for normal, std in zip(normals[:-1], stds[:-1], strict=True)
@@ -128,8 +134,13 @@ def layer_stds(
         activation: Of the hidden layers.
         parametrization: One of `PARAMETRIZATIONS`.
     """
-    power = PARAMETRIZATIONS[parametrization].readout_power
-    return (*(math.sqrt(activation.gain / fan) for fan in fans[:-1]), fans[-1] ** -power)
+    law = PARAMETRIZATIONS[parametrization]
+    if not law.scaled:
+        return (1.0,) * len(fans)
+    return (
+        *(math.sqrt(activation.gain / fan) for fan in fans[:-1]),
+        fans[-1] ** -law.readout_power,
+    )
 
 
 def _cut(flat: Float[Array, " m"], shapes: Sequence[tuple[int, int]]) -> list[Float[Array, "N M"]]:

@@ -7,8 +7,8 @@ import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array
 
+from gramdyn.data.moments import Moments, task_moments
 from gramdyn.data.registry import TASKS
 from gramdyn.data.task import Task
 from gramdyn.diagnostics.record import Record
@@ -16,6 +16,7 @@ from gramdyn.diagnostics.registry import make_diagnostic
 from gramdyn.dynamics.registry import SCHEMES
 from gramdyn.dynamics.schemes import AbstractScheme, Relative
 from gramdyn.models.activations import make_activation
+from gramdyn.models.balanced import along_modes, balance
 from gramdyn.models.init import Padded, init_network, layer_stds
 from gramdyn.models.network import Network
 from gramdyn.plan.config import (
@@ -28,7 +29,7 @@ from gramdyn.plan.config import (
 )
 from gramdyn.systems.base import AbstractSystem
 from gramdyn.systems.losses import SquaredLoss
-from gramdyn.systems.network import make_system
+from gramdyn.systems.make import make_moment_system, make_system
 
 # Keys of a network's configuration that are numbers in the compiled program, not part of it.
 NETWORK_NUMBERS = ("weight_scale", "output_scale")
@@ -56,27 +57,36 @@ def _diagnostic(entry: str | dict[str, Any]) -> Any:
 def build_network(
     config: Config,
     key: Any,
-    task: Task,
+    data: Task | Moments,
     numbers: dict[str, Any],
     widths: tuple[int, ...],
     padded: Padded | None,
 ) -> Network:
     """The network of a job at t = 0, with the job's numbers in place of the configuration's."""
     network = config.network
-    return init_network(
+    scale = numbers.get("network.weight_scale", network.weight_scale)
+    found = init_network(
         key,
-        task.n_inputs,
+        data.n_inputs,
         widths,
-        task.n_outputs,
+        data.n_outputs,
         activation=make_activation(network.activation, network.slope),
         parametrization=network.parametrization,
         train_readout=network.readout == "trained",
         bias=network.bias,
-        weight_scale=numbers.get("network.weight_scale", network.weight_scale),
+        weight_scale=scale,
         output_scale=numbers.get("network.output_scale", network.output_scale),
-        dtype=task.inputs.dtype.type,
+        dtype=jax.tree.leaves(data)[0].dtype.type,
         padded=padded,
     )
+    if network.init == "gaussian":
+        return found
+    assert isinstance(data, Moments)
+    n_modes = None if padded is None else jnp.min(jnp.asarray(padded.widths))
+    if network.init == "balanced":
+        return balance(found, n_modes)
+    left, right = jnp.asarray(data.left), jnp.asarray(data.right)
+    return along_modes(found, left, scale, right, n_modes)
 
 
 def build_scheme(config: Strict, numbers: dict[str, Any]) -> AbstractScheme:
@@ -116,39 +126,62 @@ class GroupBuild(eqx.Module):
     """From one run's parameters to its system and scheme, for all runs of a group.
 
     Attributes:
-        inputs: Inputs of each distinct task of the group, shape (tasks, n, d).
-        targets: Targets of each, shape (tasks, n, C).
-        grams: X X^T of each, shape (tasks, n, n).
+        data: What the systems see of each distinct task of the group, stacked along a first axis.
         recipe: Configuration of the group, whose numbers each run replaces.
         widths: Width of each hidden layer of the program.
     """
 
-    inputs: Array | np.ndarray
-    targets: Array | np.ndarray
-    grams: Array | np.ndarray
+    data: Task | Moments
     recipe: Recipe = eqx.field(static=True)
     widths: tuple[int, ...] = eqx.field(static=True)
 
     def __call__(self, params: dict[str, Any]) -> tuple[AbstractSystem, AbstractScheme]:
         """System and scheme of one run."""
         config, numbers = self.recipe.config, params["numbers"]
-        one = self.inputs.shape[0] == 1
+        one = jax.tree.leaves(self.data)[0].shape[0] == 1
         index = 0 if one else params["task"]
-        pick = lambda arrays: jnp.asarray(arrays)[index]  # noqa: E731
-        task = Task(pick(self.inputs), pick(self.targets), input_gram=pick(self.grams))
+        data = jax.tree.map(lambda leaf: jnp.asarray(leaf)[index], self.data)
         key, padded = jax.random.key(params["seed"], impl=_GENERATOR), params.get("padded")
-        network = build_network(config, key, task, numbers, self.widths, padded)
+        network = build_network(config, key, data, numbers, self.widths, padded)
         scheme = build_scheme(config.scheme, numbers)
-        exact = config.coordinates != "auto" or scheme.linear
-        system = make_system(
-            network,
-            task,
-            loss=SquaredLoss(config.loss.reduction),
-            # Gram coordinates are not for every scheme; "auto" takes those that are right.
-            coordinates=config.coordinates if exact else "weights",
-            centred=config.network.centred,
-        )
-        return system, scheme
+        return build_system(config, network, data, scheme), scheme
+
+
+def build_system(
+    config: Config, network: Network, data: Task | Moments, scheme: AbstractScheme
+) -> AbstractSystem:
+    """The system of a job, from its network at t = 0."""
+    if isinstance(data, Moments):
+        return make_moment_system(network, data)
+    exact = config.coordinates != "auto" or scheme.linear
+    return make_system(
+        network,
+        data,
+        loss=SquaredLoss(config.loss.reduction),
+        # Gram coordinates are not for every scheme; "auto" takes those that are right.
+        coordinates=config.coordinates if exact else "weights",
+        centred=config.network.centred,
+    )
+
+
+def group_data(config: Config, tasks: Sequence[Task], dtype: str) -> Task | Moments:
+    """What the systems of a group see of its distinct tasks, stacked, in the runs' dtype.
+
+    Products over samples are made here once for all runs, in float64.
+    """
+    stack = lambda *leaves: np.stack(leaves).astype(dtype)  # noqa: E731
+    if config.coordinates == "moments":
+        found = [task_moments(task, _loss_scale(config, task)) for task in tasks]
+        if any(one.input_moment is not None for one in found):
+            found = [one.with_moment() for one in found]
+        stacked: Moments = jax.tree.map(stack, *found)
+        return stacked
+    inputs, targets = stack(*(one.inputs for one in tasks)), stack(*(one.targets for one in tasks))
+    return Task(inputs, targets, input_gram=stack(*(task.with_gram().input_gram for task in tasks)))
+
+
+def _loss_scale(config: Config, task: Task) -> float:
+    return SquaredLoss(config.loss.reduction).scale(task.n_samples)
 
 
 def group_params(

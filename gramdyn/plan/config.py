@@ -24,10 +24,11 @@ from gramdyn.data.registry import TASKS
 from gramdyn.dynamics.registry import SCHEMES
 from gramdyn.dynamics.schemes import Step
 from gramdyn.models.activations import ACTIVATIONS
+from gramdyn.models.balanced import INITS
 from gramdyn.models.init import PARAMETRIZATIONS
 from gramdyn.plan.axes import Axis
 from gramdyn.systems.losses import REDUCTIONS
-from gramdyn.systems.network import COORDINATES
+from gramdyn.systems.make import COORDINATES
 
 
 class Strict(BaseModel):
@@ -70,11 +71,17 @@ StepSize = Annotated[float | RelativeStep, BeforeValidator(_step)]
 
 
 class NetworkConfig(Strict):
-    """A dense network. Give `width` and `depth`, or `widths` layer by layer."""
+    """A dense network. Give `width` and `depth`, or `widths` layer by layer.
+
+    Attributes:
+        depth: Number of hidden layers; 0 is a linear map alone, in moment coordinates.
+        init: "gaussian"; or, for linear networks in moment coordinates, "balanced" (factors of one
+            Gaussian map) or "aligned" (factors along the target's singular vectors).
+    """
 
     kind: Literal["dense"] = "dense"
     width: Positive | None = None
-    depth: Positive | None = None
+    depth: Annotated[int, Field(ge=0)] | None = None
     widths: tuple[Positive, ...] | None = Field(default=None, min_length=1)
     activation: _one_of("activation", ACTIVATIONS) = "relu"  # type: ignore[valid-type]
     slope: float | None = None
@@ -83,6 +90,7 @@ class NetworkConfig(Strict):
     parametrization: _one_of("parametrization", PARAMETRIZATIONS) = "standard"  # type: ignore[valid-type]
     weight_scale: float = Field(default=1.0, gt=0)
     output_scale: float = Field(default=1.0, gt=0)
+    init: _one_of("init", INITS) = "gaussian"  # type: ignore[valid-type]
     centred: bool = False
 
     @model_validator(mode="after")
@@ -93,6 +101,8 @@ class NetworkConfig(Strict):
             raise ValueError("`width` and `depth` go together")
         if self.slope is not None and self.activation != "leaky_relu":
             raise ValueError("`slope` belongs to activation leaky_relu")
+        if self.depth == 0 and self.readout == "fixed":
+            raise ValueError("`depth` 0 has nothing but a readout: set readout: trained")
         return self
 
     @property
@@ -218,6 +228,17 @@ class Config(Strict):
     runtime: RuntimeConfig = RuntimeConfig()
     sweep: dict[str, Axis] = Field(default_factory=dict)
 
+    @model_validator(mode="after")
+    def _check(self) -> "Config":
+        if self.coordinates == "moments":
+            _check_moments(self.network, self.loss)
+            return self
+        if self.network.init != "gaussian":
+            raise ValueError(f"network.init {self.network.init} needs coordinates: moments")
+        if self.network.depth == 0:
+            raise ValueError("network.depth 0 needs coordinates: moments")
+        return self
+
     def resolved(self) -> dict[str, Any]:
         """The configuration as plain data, defaults filled in."""
         return self.model_dump(mode="json")
@@ -225,6 +246,17 @@ class Config(Strict):
     def digest(self) -> str:
         """sha256 over the resolved configuration without what changes no number."""
         return digest_of(self.model_dump(mode="json", exclude={"runtime": RUNNING}))
+
+
+def _check_moments(network: NetworkConfig, loss: LossConfig) -> None:
+    """Refuse what is no linear network under squared loss."""
+    told = f"activation {network.activation}, bias {network.bias}, centred {network.centred}"
+    if network.activation != "linear" or network.bias or network.centred:
+        raise ValueError(
+            f"coordinates moments need a linear network without bias or centring, but have {told}"
+        )
+    if loss.kind != "squared":
+        raise ValueError(f"coordinates moments need a squared loss, but have {loss.kind}")
 
 
 def known_keys(path: Sequence[Any], data: Any) -> list[str]:

@@ -7,19 +7,17 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 
 from gramdyn._checks import check
 from gramdyn.data.task import Task
 from gramdyn.diagnostics.record import Record
 from gramdyn.dynamics.loop import trajectory
-from gramdyn.plan.build import GroupBuild, Recipe, build_record, group_params
+from gramdyn.plan.build import GroupBuild, Recipe, build_record, group_data, group_params
 from gramdyn.plan.config import Config
 from gramdyn.plan.grouping import group_jobs, group_names
 from gramdyn.plan.jobs import Job, build_tasks, expand
 from gramdyn.plan.memory import RunCost, choose_chunk, held_bytes, live_bytes, process_bytes
 from gramdyn.plan.runtime import Runtime
-from gramdyn.systems.network import NetworkSystem
 
 # What a step costs whatever its size, in operations; measured on CPU, 10 to 20 us at 80 GFLOP/s.
 _STEP_WORK = 1e6
@@ -37,7 +35,7 @@ class Group:
         record: What is recorded.
         tasks: The distinct tasks of its runs.
         shapes: Shape and dtype of each record of one run, time axis leading.
-        coordinates: "weights" or "gram".
+        coordinates: "weights", "gram" or "moments".
         widths: Width of each hidden layer of the program; narrower networks are filled up.
         cost: What one run costs.
         chunk: Runs computed and written together.
@@ -156,29 +154,19 @@ def _make_group(
 ) -> Group:
     keys = list(dict.fromkeys(job.cell.task_key for job in jobs))
     own = tuple(tasks[key] for key in keys)
-    build = _build(jobs[0].config, own, widths, runtime)
+    config = jobs[0].config
+    build = GroupBuild(group_data(config, own, runtime.dtype), Recipe(config), widths)
     places = {key: i for i, key in enumerate(keys)}
     params = group_params(
         jobs, [places[job.cell.task_key] for job in jobs], own[0].n_inputs, widths
     )
-    record = build_record(jobs[0].config.record)
-    shapes, coordinates, cost = _trace(build, params, record, jobs[0].config)
+    record = build_record(config.record)
+    shapes, coordinates, cost = _trace(build, params, record, config)
     _check_names(shapes, record)
-    chunk = choose_chunk(len(jobs), cost, runtime, jobs[0].config.runtime.chunk_runs)
+    chunk = choose_chunk(len(jobs), cost, runtime, config.runtime.chunk_runs)
     return Group(
         name, tuple(jobs), build, params, record, own, shapes, coordinates, widths, cost, chunk
     )
-
-
-def _build(
-    config: Config, tasks: tuple[Task, ...], widths: tuple[int, ...], runtime: Runtime
-) -> GroupBuild:
-    """The function from one run's parameters to its system and scheme, data in the run's dtype."""
-    stack = lambda arrays: np.stack(arrays).astype(runtime.dtype)  # noqa: E731
-    # Once for all runs, in float64: each would need it to start in Gram coordinates.
-    grams = stack([task.with_gram().input_gram for task in tasks])
-    inputs, targets = stack([task.inputs for task in tasks]), stack([t.targets for t in tasks])
-    return GroupBuild(inputs, targets, grams, Recipe(config), widths)
 
 
 _TAKEN = {"status", "failed_at", "step_size", "step", "targets", "label", "task_index", "seed"}
@@ -209,7 +197,6 @@ def _trace(
     def run(build: GroupBuild, params: Any, gaps: Any) -> Any:
         system, scheme = build(params)
         system.check_scheme(scheme)
-        assert isinstance(system, NetworkSystem)
         facts["flops"] = float(system.step_flops() * n_steps)
         facts["coordinates"] = system.coordinates
         return trajectory(system, scheme, record, gaps, config.runtime.diverged_above)[1]

@@ -114,9 +114,9 @@ def _create(
 def _places(group: Group) -> dict[str, tuple[tuple[str, ...], np.ndarray]]:
     """Where each run stands on each axis of the sweep, and its seed, width and depth."""
     found = {"seed": [job.seed for job in group.jobs]}
-    widths = [job.config.network.layer_widths for job in group.jobs]
-    found["width"] = [max(w) for w in widths]
-    found["depth"] = [len(w) for w in widths]
+    networks = [job.config.network for job in group.jobs]
+    found["width"] = [max(one.layer_widths, default=one.width or 0) for one in networks]
+    found["depth"] = [len(one.layer_widths) for one in networks]
     for key in group.jobs[0].place:
         name, values = _as_numbers(key, [job.place[key] for job in group.jobs])
         found.setdefault(name.removeprefix("network."), values)

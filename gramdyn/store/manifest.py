@@ -7,6 +7,8 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from gramdyn._version import __version__
 from gramdyn.plan.plan import Group, Plan
 from gramdyn.store.clock import now
@@ -48,8 +50,10 @@ def _group(group: Group) -> dict[str, Any]:
 
 def _data_digest(group: Group) -> str:
     """sha256 over inputs and targets: a task's code, or a file it reads, may have changed."""
-    found = hashlib.sha256(group.build.inputs.tobytes())
-    found.update(group.build.targets.tobytes())
+    found = hashlib.sha256()
+    for task in group.tasks:
+        found.update(np.asarray(task.inputs).tobytes())
+        found.update(np.asarray(task.targets).tobytes())
     return found.hexdigest()
 
 

@@ -6,7 +6,9 @@ from gramdyn.systems.field_laws import FieldVelocity, conjugate_jump, conjugate_
 from gramdyn.systems.field_space import FieldState, FieldSystem, field_system, make_field_system
 from gramdyn.systems.linear import ResidualFields, ResidualSystem
 from gramdyn.systems.losses import REDUCTIONS, AbstractLoss, SquaredLoss
-from gramdyn.systems.network import COORDINATES, NetworkSystem, make_system
+from gramdyn.systems.make import COORDINATES, make_moment_system, make_system
+from gramdyn.systems.moments import MomentFields, MomentSystem
+from gramdyn.systems.network import NetworkSystem
 from gramdyn.systems.network_fields import NetworkFields
 
 __all__ = [
@@ -20,6 +22,8 @@ __all__ = [
     "FieldState",
     "FieldSystem",
     "FieldVelocity",
+    "MomentFields",
+    "MomentSystem",
     "NetworkFields",
     "NetworkSystem",
     "ResidualFields",
@@ -31,5 +35,6 @@ __all__ = [
     "forward_law",
     "make_closure",
     "make_field_system",
+    "make_moment_system",
     "make_system",
 ]

@@ -54,6 +54,15 @@ class AbstractSystem(eqx.Module):
     def exact_for(self) -> str:
         """Schemes the coordinates are exact for: "any", "linear", "flow" or "descent"."""
 
+    @property
+    def coordinates(self) -> str:
+        """What the state is, in a word; a plan tells it."""
+        return "own"
+
+    def step_flops(self) -> int:
+        """Operations of one gradient step, as far as they are known; 0 where they are not."""
+        return 0
+
     @abstractmethod
     def initial_state(self) -> Any:
         """The state at t = 0, a pytree of arrays."""

@@ -22,7 +22,8 @@ from gramdyn.systems.closure import Closure, make_closure
 from gramdyn.systems.field_laws import own_backward, own_forward
 from gramdyn.systems.gram import to_gram
 from gramdyn.systems.losses import AbstractLoss
-from gramdyn.systems.network import make_system
+from gramdyn.systems.make import make_system
+from gramdyn.systems.network import NetworkSystem
 from gramdyn.systems.network_fields import NetworkFields
 
 Parts = dict[tuple[int, int], Array]
@@ -264,4 +265,5 @@ def make_field_system(
     """
     made = make_closure(closure)
     system = make_system(network, task, loss=loss, coordinates="gram", centred=centred)
+    assert isinstance(system, NetworkSystem)
     return field_system(system.fields(system.initial_state()), made)

@@ -1,27 +1,19 @@
 """A network trained by gradient flow, in weight coordinates or in Gram coordinates.
 
 Both are one system: what differs is the first layer, which carries its weights or its
-preactivations on the training set (see `gramdyn.models.GramDense`).
+preactivations on the training set (see `gramdyn.models.GramDense`). `make_system` makes it.
 """
-
-from typing import Any
 
 import equinox as eqx
 import jax
-import jax.numpy as jnp
 from jaxtyping import Array, Float
 
-from gramdyn._checks import check, check_known
-from gramdyn._errors import InputError
-from gramdyn.data.task import Task
 from gramdyn.models.layers import Dense, GramDense
 from gramdyn.models.network import Network
 from gramdyn.systems.base import AbstractSystem
-from gramdyn.systems.gram import choose_coordinates, rebuild_first_layer, to_gram
-from gramdyn.systems.losses import AbstractLoss, SquaredLoss
+from gramdyn.systems.gram import rebuild_first_layer
+from gramdyn.systems.losses import AbstractLoss
 from gramdyn.systems.network_fields import NetworkFields
-
-COORDINATES = ("auto", "weights", "gram")
 
 
 class NetworkSystem(AbstractSystem):
@@ -90,56 +82,3 @@ class NetworkSystem(AbstractSystem):
             return network
         first = rebuild_first_layer(network.layers[0], self.origin, self.inputs)
         return Network((first, *network.layers[1:]))
-
-
-def make_system(
-    network: Network,
-    task: Task,
-    *,
-    loss: AbstractLoss | None = None,
-    coordinates: str = "auto",
-    centred: bool = False,
-) -> NetworkSystem:
-    """The system of a network trained on a task.
-
-    Args:
-        network: Network in weight coordinates at t = 0.
-        task: Inputs and targets; cast to the network's dtype.
-        loss: `SquaredLoss("sum")` by default.
-        coordinates: "weights", "gram", or "auto": the one with fewer operations a step. Both give
-            the same trajectory under every scheme linear in the gradient.
-        centred: Train outputs minus their value at t = 0, so that the function starts at zero.
-
-    Raises:
-        InputError: for unknown coordinates or shapes that do not fit.
-    """
-    check_known("coordinates", coordinates, COORDINATES)
-    first = network.layers[0]
-    if not isinstance(first, Dense):
-        raise InputError("Argument `network` must be in weight coordinates, but is in Gram ones.")
-    task = task.cast(first.weight.dtype)
-    _check_shapes(network, task)
-    inputs, targets = jnp.asarray(task.inputs), jnp.asarray(task.targets)
-    offset = network(inputs) if centred else None
-    if coordinates == "auto":
-        coordinates = choose_coordinates(*inputs.shape)
-    loss = SquaredLoss() if loss is None else loss
-    if coordinates == "weights":
-        return NetworkSystem(network, None, inputs, targets, loss, offset)
-    gram = None if task.input_gram is None else jnp.asarray(task.input_gram)
-    start = Network((to_gram(first, inputs, gram), *network.layers[1:]))
-    return NetworkSystem(start, first, inputs, targets, loss, offset)
-
-
-def _check_shapes(network: Network, task: Any) -> None:
-    first, last = network.layers[0], network.readout
-    assert isinstance(first, Dense)
-    assert isinstance(last, Dense)
-    fits = first.weight.shape[1] == task.inputs.shape[1]
-    check(
-        fits, "network", f"take {task.inputs.shape[1]} inputs like the task", first.weight.shape[1]
-    )
-    fits = last.weight.shape[0] == task.targets.shape[1]
-    check(
-        fits, "network", f"have {task.targets.shape[1]} outputs like the task", last.weight.shape[0]
-    )

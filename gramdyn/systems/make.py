@@ -1,0 +1,95 @@
+"""From a network and a task to the system that evolves, in the coordinates asked for."""
+
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+
+from gramdyn._checks import check, check_known
+from gramdyn._errors import InputError
+from gramdyn.data.moments import Moments, task_moments
+from gramdyn.data.task import Task
+from gramdyn.models.layers import Dense
+from gramdyn.models.network import Network
+from gramdyn.systems.gram import choose_coordinates, to_gram
+from gramdyn.systems.losses import AbstractLoss, SquaredLoss
+from gramdyn.systems.moments import MomentSystem
+from gramdyn.systems.network import NetworkSystem
+
+COORDINATES = ("auto", "weights", "gram", "moments")
+
+
+def make_system(
+    network: Network,
+    task: Task,
+    *,
+    loss: AbstractLoss | None = None,
+    coordinates: str = "auto",
+    centred: bool = False,
+) -> NetworkSystem | MomentSystem:
+    """The system of a network trained on a task.
+
+    Args:
+        network: Network in weight coordinates at t = 0.
+        task: Inputs and targets; cast to the network's dtype.
+        loss: `SquaredLoss("sum")` by default.
+        coordinates: "weights", "gram", or "auto": the one with fewer operations a step. Both give
+            the same trajectory under every scheme linear in the gradient. "moments" for a linear
+            network: the same trajectory under every scheme, at a cost that does not depend on the
+            number of samples, and fields of the map in place of those of the samples.
+        centred: Train outputs minus their value at t = 0, so that the function starts at zero.
+
+    Raises:
+        InputError: for unknown coordinates, shapes that do not fit, or, with moments, a network
+            that is not linear, a loss that is not squared, or `centred`.
+    """
+    check_known("coordinates", coordinates, COORDINATES)
+    first = network.layers[0]
+    if not isinstance(first, Dense):
+        raise InputError("Argument `network` must be in weight coordinates, but is in Gram ones.")
+    loss = SquaredLoss() if loss is None else loss
+    if coordinates == "moments":
+        check(isinstance(loss, SquaredLoss), "loss", "be squared for moment coordinates", loss)
+        check(not centred, "centred", "be false for moment coordinates", centred)
+        return make_moment_system(network, task_moments(task, loss.scale(task.n_samples)))
+    task = task.cast(first.weight.dtype)
+    _check_shapes(network, task)
+    inputs, targets = jnp.asarray(task.inputs), jnp.asarray(task.targets)
+    offset = network(inputs) if centred else None
+    if coordinates == "auto":
+        coordinates = choose_coordinates(*inputs.shape)
+    if coordinates == "weights":
+        return NetworkSystem(network, None, inputs, targets, loss, offset)
+    gram = None if task.input_gram is None else jnp.asarray(task.input_gram)
+    start = Network((to_gram(first, inputs, gram), *network.layers[1:]))
+    return NetworkSystem(start, first, inputs, targets, loss, offset)
+
+
+def make_moment_system(network: Network, moments: Moments) -> MomentSystem:
+    """The system of a linear network trained on data given by their moments.
+
+    Args:
+        network: Network in weight coordinates at t = 0, layers linear without biases.
+        moments: What `gramdyn.data.task_moments` gives; cast to the network's dtype.
+
+    Raises:
+        InputError: for a network that is not linear, or shapes that do not fit.
+    """
+    dtypes = {leaf.dtype for leaf in jax.tree.leaves(network.partition()[0])}
+    check(len(dtypes) == 1, "network", "train, all of one dtype", dtypes)
+    (dtype,) = dtypes
+    return MomentSystem(network, jax.tree.map(lambda leaf: jnp.asarray(leaf, dtype), moments))
+
+
+def _check_shapes(network: Network, task: Any) -> None:
+    first, last = network.layers[0], network.readout
+    assert isinstance(first, Dense)
+    assert isinstance(last, Dense)
+    fits = first.weight.shape[1] == task.inputs.shape[1]
+    check(
+        fits, "network", f"take {task.inputs.shape[1]} inputs like the task", first.weight.shape[1]
+    )
+    fits = last.weight.shape[0] == task.targets.shape[1]
+    check(
+        fits, "network", f"have {task.targets.shape[1]} outputs like the task", last.weight.shape[0]
+    )
