@@ -13,11 +13,23 @@ from gramdyn._version import __version__
 if TYPE_CHECKING:
     from gramdyn._errors import ConfigError, IncompleteError, InputError
     from gramdyn._process import use_all_cores, use_compile_cache
-    from gramdyn.data import Task, arrays, digits, gaussian, make_task, mnist5k, orthogonal
+    from gramdyn.data import (
+        Moments,
+        Task,
+        arrays,
+        digits,
+        gaussian,
+        linear_map,
+        make_task,
+        mnist5k,
+        orthogonal,
+        task_moments,
+    )
     from gramdyn.diagnostics import AbstractDiagnostic, Record, diagnostic
     from gramdyn.dynamics import (
         Adaptive,
         GradientDescent,
+        ImplicitMidpoint,
         Optax,
         Relative,
         Result,
@@ -46,16 +58,29 @@ if TYPE_CHECKING:
         AbstractSystem,
         Closure,
         FieldSystem,
+        MomentSystem,
         NetworkSystem,
         SquaredLoss,
         make_field_system,
+        make_moment_system,
         make_system,
     )
 
 _HOMES = {
     "gramdyn._errors": ("ConfigError", "IncompleteError", "InputError"),
     "gramdyn._process": ("use_all_cores", "use_compile_cache"),
-    "gramdyn.data": ("Task", "arrays", "digits", "gaussian", "make_task", "mnist5k", "orthogonal"),
+    "gramdyn.data": (
+        "Moments",
+        "Task",
+        "arrays",
+        "digits",
+        "gaussian",
+        "linear_map",
+        "make_task",
+        "mnist5k",
+        "orthogonal",
+        "task_moments",
+    ),
     "gramdyn.kernels": ("linear_residual",),
     "gramdyn.models": (
         "Activation",
@@ -71,14 +96,17 @@ _HOMES = {
         "AbstractSystem",
         "Closure",
         "FieldSystem",
+        "MomentSystem",
         "NetworkSystem",
         "SquaredLoss",
         "make_field_system",
+        "make_moment_system",
         "make_system",
     ),
     "gramdyn.dynamics": (
         "Adaptive",
         "GradientDescent",
+        "ImplicitMidpoint",
         "Optax",
         "Relative",
         "Result",
@@ -95,7 +123,7 @@ _HOMES = {
     "gramdyn.report": ("save_overview", "write_report"),
 }
 _PACKAGES = (
-    *("kernels", "models", "data", "systems", "dynamics", "diagnostics"),
+    *("kernels", "models", "data", "deep_linear", "systems", "dynamics", "diagnostics"),
     *("plan", "store", "sweep", "report", "experiments", "cli"),
 )
 _NAMES = {name for names in _HOMES.values() for name in names}

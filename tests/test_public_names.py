@@ -20,7 +20,10 @@ NAMES = {
     "FieldSystem",
     "GradientDescent",
     "IncompleteError",
+    "ImplicitMidpoint",
     "InputError",
+    "MomentSystem",
+    "Moments",
     "Network",
     "NetworkSystem",
     "Optax",
@@ -41,9 +44,11 @@ NAMES = {
     "leaky_relu",
     "limit_kernels",
     "linear",
+    "linear_map",
     "linear_residual",
     "load_config",
     "make_field_system",
+    "make_moment_system",
     "make_plan",
     "make_system",
     "make_task",
@@ -55,6 +60,7 @@ NAMES = {
     "save_overview",
     "simulate",
     "simulate_many",
+    "task_moments",
     "use_all_cores",
     "use_compile_cache",
     "write_report",
@@ -90,7 +96,7 @@ def test_each_name_is_there_and_documented(name: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "part", ["data", "kernels", "models", "systems", "dynamics", "diagnostics"]
+    "part", ["data", "deep_linear", "kernels", "models", "systems", "dynamics", "diagnostics"]
 )
 def test_parts_and_their_lists(part: str) -> None:
     module = getattr(gramdyn, part)

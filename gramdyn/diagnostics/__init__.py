@@ -3,6 +3,7 @@
 from gramdyn.diagnostics import closure as _closure
 from gramdyn.diagnostics import currents as _currents
 from gramdyn.diagnostics import limits as _limits
+from gramdyn.diagnostics import linear as _linear
 from gramdyn.diagnostics import network as _network
 from gramdyn.diagnostics import operators as _operators
 from gramdyn.diagnostics.average import Average
@@ -21,4 +22,4 @@ __all__ = [
     "register",
 ]
 
-del _closure, _currents, _limits, _network, _operators
+del _closure, _currents, _limits, _linear, _network, _operators

@@ -1,6 +1,7 @@
 """How states are stepped: schemes, the loop, batches of runs."""
 
 from gramdyn.dynamics.adaptive import Adaptive
+from gramdyn.dynamics.midpoint import ImplicitMidpoint
 from gramdyn.dynamics.optimisers import Optax, known_optimisers
 from gramdyn.dynamics.registry import SCHEMES, register_scheme
 from gramdyn.dynamics.schemes import (
@@ -19,6 +20,7 @@ __all__ = [
     "AbstractScheme",
     "Adaptive",
     "GradientDescent",
+    "ImplicitMidpoint",
     "Optax",
     "Relative",
     "Result",

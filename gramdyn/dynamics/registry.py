@@ -6,6 +6,7 @@ from typing import Any, Literal, TypeVar
 from gramdyn._checks import check_known
 from gramdyn._types import Scalar
 from gramdyn.dynamics.adaptive import Adaptive
+from gramdyn.dynamics.midpoint import ImplicitMidpoint
 from gramdyn.dynamics.optimisers import Optax
 from gramdyn.dynamics.schemes import (
     AbstractScheme,
@@ -45,15 +46,20 @@ def make_gradient_descent(
 def make_gradient_flow(
     *,
     step_size: Step,
-    method: Literal["euler", "rk4", "adaptive"] = "euler",
+    method: Literal["euler", "rk4", "midpoint", "adaptive"] = "euler",
     rtol: Scalar = 1e-3,
     atol: Scalar = 1e-5,
     max_steps: int = 4096,
 ) -> AbstractScheme:
-    """Gradient flow in time steps of `step_size`; tolerances belong to the adaptive method."""
-    check_known("method", method, ("euler", "rk4", "adaptive"))
+    """Gradient flow in time steps of `step_size`.
+
+    Tolerances belong to the adaptive method, `max_steps` to it and to the implicit midpoint.
+    """
+    check_known("method", method, ("euler", "rk4", "midpoint", "adaptive"))
     if method == "adaptive":
         return Adaptive(step_size, rtol, atol, max_steps)
+    if method == "midpoint":
+        return ImplicitMidpoint(step_size, max_steps)
     return euler(step_size) if method == "euler" else RungeKutta4(step_size)
 
 

@@ -105,7 +105,7 @@ def resolve_step(
     return jax.tree.map(cast, scheme.with_step_size(jnp.asarray(step, dtype)))
 
 
-def _add(state: Any, step: Scalar, direction: Any) -> Any:
+def add_step(state: Any, step: Scalar, direction: Any) -> Any:
     """State + step * direction, leaf by leaf."""
     return jax.tree.map(lambda leaf, move: leaf + step * move, state, direction)
 
@@ -161,10 +161,10 @@ class GradientDescent(AbstractScheme):
             return system.descend(state, self.step_size, fields), memory
         direction = system.velocity(state, fields)
         if self.weight_decay is not None:
-            direction = _add(direction, -self.weight_decay, state)
+            direction = add_step(direction, -self.weight_decay, state)
         if self.momentum is not None:
-            direction = memory = _add(direction, self.momentum, memory)
-        return _add(state, self.step_size, direction), memory
+            direction = memory = add_step(direction, self.momentum, memory)
+        return add_step(state, self.step_size, direction), memory
 
 
 class RungeKutta4(AbstractScheme):
@@ -196,11 +196,11 @@ class RungeKutta4(AbstractScheme):
         dt = self.step_size
         assert not isinstance(dt, Relative)
         k1 = system.velocity(state, fields)
-        k2 = system.velocity(_add(state, dt / 2, k1))
-        k3 = system.velocity(_add(state, dt / 2, k2))
-        k4 = system.velocity(_add(state, dt, k3))
+        k2 = system.velocity(add_step(state, dt / 2, k1))
+        k3 = system.velocity(add_step(state, dt / 2, k2))
+        k4 = system.velocity(add_step(state, dt, k3))
         slope = jax.tree.map(lambda a, b, c, d: (a + 2 * b + 2 * c + d) / 6, k1, k2, k3, k4)
-        return _add(state, dt, slope), memory
+        return add_step(state, dt, slope), memory
 
 
 def euler(dt: Step) -> GradientDescent:
