@@ -146,10 +146,14 @@ def canonical_weights_from_subspace(target: Any, widths: Sequence[int], basis: A
     image = (turn * values**2) @ turn.T  # T T^T inside K
     gram = (modes.left * modes.values**2) @ (modes.left.T @ columns)
     top = modes.values[0]
-    leak = np.abs(gram - columns @ image).max()
-    check(leak <= 1e-8 * top**2, "basis", "span a subspace that T T^T keeps", f"off by {leak:.1e}")
-    learnable = values[-1] > EQUAL * top and len(values) == columns.shape[1]
-    check(bool(learnable), "basis", "span singular values above 0", values)
+    leak = float(np.abs(gram - columns @ image).max())
+    check(
+        leak <= 1e-8 * float(top) ** 2,
+        "basis",
+        "span a subspace that T T^T keeps",
+        f"off by {leak:.1e}",
+    )
+    check(bool(values[-1] > EQUAL * top), "basis", "span singular values above 0", values)
     return _balanced(columns @ turn, values, right.T, widths)
 
 

@@ -19,6 +19,7 @@ from gramdyn.deep_linear.canonical import (
     TargetModes,
     canonical_spectrum,
     canonical_weights,
+    check_chosen,
     check_problem,
     target_modes,
 )
@@ -185,12 +186,15 @@ def canonical_kind(
     Returns:
         Kind and order as in `CriticalPoint`.
 
+    Raises:
+        InputError: for widths that do not fit, or modes that cannot be chosen.
+
     Cost: one singular value decomposition.
     Source: as `critical_points`.
     """
     widths, modes = check_problem(target, widths), target_modes(target)
-    rank, depth = len(chosen), len(widths) - 1
-    learnt = modes.values[sorted(chosen)]
+    keep, depth = check_chosen(modes, widths, chosen), len(widths) - 1
+    rank, learnt = len(keep), modes.values[keep]
     # Compared value by value: a sum of squares would not see a small singular value.
     best = bool(np.all(modes.values[:rank] - learnt <= EQUAL * modes.values[0]))
     if best and rank == min(modes.rank, *widths):

@@ -5,7 +5,7 @@ weights; as a vector it is W_1 row by row, then W_2, and so on.
 """
 
 from collections.abc import Sequence
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 from jaxtyping import Float, Shaped
@@ -166,7 +166,7 @@ def _join(direction: Batch) -> Float[np.ndarray, "*batch N"]:
 def hessian_spectrum(
     weights: Any,
     target: Any,
-    mode: Literal["dense", "extremal"] = "dense",
+    mode: str = "dense",
     count: int = 6,
     input_moment: Any = None,
 ) -> Float[np.ndarray, " _"]:
@@ -176,7 +176,7 @@ def hessian_spectrum(
         weights: W_1, ..., W_L with N entries together.
         target: T, (d_L, d_0); not whitened where `input_moment` is given.
         mode: "dense" for all N; "extremal" for the `count` lowest and the `count` highest, by
-            Lanczos above 256 weights, each eigenvalue as often as it occurs.
+            Lanczos above 256 and 20 `count` weights, each eigenvalue as often as it occurs.
         count: How many at each end, at least 1; all N where twice as many are asked for.
         input_moment: Sxx, (d_0, d_0); the identity if None.
 
@@ -194,7 +194,7 @@ def hessian_spectrum(
     count = check_positive_int("count", count)
     weights, residual, moment = _problem(weights, target, input_moment)
     size = sum(weight.size for weight in weights)
-    if mode == "extremal" and size > max(FEW, 2 * count):
+    if mode == "extremal" and size > max(FEW, 20 * count):
         return _lanczos(_operator(weights, residual, moment, size), count)
     values = np.linalg.eigvalsh(hessian_matrix(weights, target, moment))
     few = mode == "extremal" and 2 * count < size

@@ -73,7 +73,7 @@ def interval_multiplicities(weights: Any, tolerance: float = 1e-10) -> Int[np.nd
     for i in range(nodes):
         for j in range(i, nodes):
             ranks[i + 1, j] = numerical_rank(product(weights, j, i + 1), tolerance)
-    return ranks[1:, :-1] - ranks[:-1, :-1] - ranks[1:, 1:] + ranks[:-1, 1:]
+    return np.triu(ranks[1:, :-1] - ranks[:-1, :-1] - ranks[1:, 1:] + ranks[:-1, 1:])
 
 
 def jordan_blocks(weights: Any, tolerance: float = 1e-10) -> Int[np.ndarray, " n"]:
@@ -220,7 +220,7 @@ def _learnt(
 
 def _check_level(found: Any, wanted: Any, modes: TargetModes, tolerance: float) -> None:
     """Refuse a map that is not the target on a subspace."""
-    error = float(np.abs(found - wanted).max()) / (modes.values[0] or 1.0)
+    error = float(np.abs(found - wanted).max()) / float(modes.values[0] or 1.0)
     demand = "have a map that critical points have, the target on a subspace of its modes"
     check(error <= tolerance, "weights", demand, f"off by {error:.1e} of sigma_1")
 

@@ -21,7 +21,8 @@ def check_moment(input_moment: Any, width: int) -> Float[np.ndarray, "d0 d0"]:
     moment = check_matrix("input_moment", input_moment)
     check(moment.shape == (width, width), "input_moment", f"be {width} x {width}", moment.shape)
     scale = float(np.abs(moment).max())
-    check(np.abs(moment - moment.T).max() <= 1e-9 * scale, "input_moment", "be symmetric", moment)
+    skew = float(np.abs(moment - moment.T).max())
+    check(skew <= 1e-9 * scale, "input_moment", "be symmetric", f"off by {skew:.1e}")
     lowest = float(np.linalg.eigvalsh(moment)[0])
     check(lowest >= -1e-9 * scale, "input_moment", "have no eigenvalue below 0", lowest)
     return moment
