@@ -41,7 +41,7 @@ class Nilpotency:
     scale: Float[np.ndarray, "n"]
 
 
-def nilpotency(matrix: Float[np.ndarray, "n n"], n_layers: int) -> Nilpotency:
+def nilpotency(matrix: Float[np.ndarray, "_ _"], n_layers: int) -> Nilpotency:
     """A^{L+1} and the traces of powers of a matrix, both zero for an adjacency matrix.
 
     Both are sums of products, so they carry rounding of size eps |A|^k, not a root of it. In the
@@ -71,7 +71,7 @@ def nilpotency(matrix: Float[np.ndarray, "n n"], n_layers: int) -> Nilpotency:
     return Nilpotency(float(np.max(np.abs(powers[n_layers]))), traces, scale)
 
 
-def is_nilpotent(matrix: Float[np.ndarray, "n n"], widths: Sequence[int]) -> bool:
+def is_nilpotent(matrix: Float[np.ndarray, "_ _"], widths: Sequence[int]) -> bool:
     """Whether A^{L+1} and the traces of all powers are exactly 0.
 
     Args:
@@ -97,7 +97,7 @@ def is_nilpotent(matrix: Float[np.ndarray, "n n"], widths: Sequence[int]) -> boo
 
 
 def ranks_of_powers(
-    matrix: Float[np.ndarray, "n n"], n_layers: int, tolerance: float = TOLERANCE
+    matrix: Float[np.ndarray, "_ _"], n_layers: int, tolerance: float = TOLERANCE
 ) -> Int[np.ndarray, "L"]:
     """Ranks of A, A^2, ..., A^L, which give the sizes of the Jordan blocks of A.
 

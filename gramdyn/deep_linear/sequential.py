@@ -56,13 +56,13 @@ def plateau_levels(
 
 
 def local_rate(n_layers: int, singular_values: Sequence[float] | Float[np.ndarray, "_"]) -> float:
-    """Smallest rate at which a balanced network of square layers ends at its target.
+    """Smallest rate at which a balanced network with a square target ends.
 
     lam_min = L sigma_k^{2 - 2/L},   residuals fall as e^{-lam_min t}, the loss as e^{-2 lam_min t}
 
     It is the least positive eigenvalue of the Hessian at the balanced minimum of a target of full
-    rank. With a singular value of 0 and L >= 2 it is 0: that mode falls algebraically. Balanced
-    layers that are not square add the rates sigma_i^{2 - 2/L}, which are below it by up to L.
+    rank. With a singular value of 0 and L >= 2 it is 0: that mode falls algebraically. A target
+    with d_0 != d_L adds the L times smaller rate sigma_k^{2 - 2/L}.
 
     Args:
         n_layers: Number of weight layers L, at least 1.

@@ -30,7 +30,7 @@ def adjacency(weights: Sequence[Float[Array, "_ _"]]) -> Float[Array, "n_v n_v"]
     widths = (weights[0].shape[1], *(weight.shape[0] for weight in weights))
     starts = _starts(widths)
     matrix = jnp.zeros((starts[-1], starts[-1]), weights[0].dtype)
-    for weight, row, column in zip(weights, starts[1:], starts[:-1], strict=False):
+    for weight, row, column in zip(weights, starts[1:-1], starts[:-2], strict=True):
         matrix = matrix.at[row : row + weight.shape[0], column:row].set(weight)
     return matrix
 
@@ -105,7 +105,7 @@ def adjacency_velocity(
         target: Embedding E of the target (`corner`), shape (n_v, n_v).
         n_layers: Number of weight layers L, at least 1.
         input_moment: Embedding S of the second moment of the inputs (`input_block`); by default
-            inputs are white, S the identity in block (0, 0).
+            the identity, which is white inputs since E - A^L has its corner block only.
 
     Returns:
         Shape (n_v, n_v).
