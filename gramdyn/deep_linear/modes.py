@@ -51,7 +51,7 @@ def mode_solution(
     Raises:
         InputError: for values out of range, NaN or inf.
 
-    Cost: L <= 2 a few operations a time; L >= 3 a bracketed root a time, about 0.3 ms each.
+    Cost: L <= 2 a few operations a time; L >= 3 a bracketed root a time, about 0.1 ms each.
 
     Source: Saxe, McClelland, Ganguli, arXiv 1312.6120; Gidel, Bach, Lacoste-Julien, arXiv
     1904.13262 (L = 2); survey in Wendin & Altafini, arXiv 2511.10362.

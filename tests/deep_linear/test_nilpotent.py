@@ -67,6 +67,8 @@ def test_other_matrices_are_not_nilpotent() -> None:
     np.testing.assert_allclose(found.traces, wanted, rtol=0, atol=1e-11)
     assert found.excess > 0
     assert not is_nilpotent(loop, widths)
+    # Powers may underflow to 0; the trace of A itself does not.
+    assert not is_nilpotent(1e-200 * np.eye(4), (2, 2))
     # Nilpotent of another depth: no power has a trace, but A^2 is not 0.
     assert not is_nilpotent(_matrix((2, 1, 1)), (2, 2))
 

@@ -109,6 +109,14 @@ def test_without_a_target_the_map_falls_algebraically() -> None:
     np.testing.assert_allclose(found, wanted, rtol=0, atol=1e-14)
 
 
+def test_rates_that_are_exactly_zero() -> None:
+    weights = (0.5 * np.eye(3), 0.5 * np.eye(3))
+    target = np.diag([2.0, 0.0, 0.0])
+    found = np.diag(riccati_solution(weights, target, np.array([5.0])).maps[0])
+    wanted = [2.0 / (1 + 7.0 * np.exp(-20.0)), 0.25 / 3.5, 0.25 / 3.5]
+    np.testing.assert_allclose(found, wanted, rtol=1e-14)  # rounding of five substeps
+
+
 @pytest.mark.parametrize(
     ("widths", "lam"),
     [((3, 4, 5), 0.7), ((5, 4, 3), -0.4), ((3, 7, 2), 0.0), ((2, 4, 4), 2.0), ((4, 4, 1), -2.0)],
