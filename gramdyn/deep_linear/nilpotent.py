@@ -3,8 +3,8 @@
 A strictly block triangular matrix has the one eigenvalue 0, at every time of a gradient flow and
 after every step of gradient descent. Computed eigenvalues cannot show it: a nilpotent matrix is
 defective, and rounding of size eps moves the eigenvalues of a Jordan block of size m by eps^{1/m}.
-After a rotation of the nodes, exact in real numbers, the largest came out at 2e-6 to 6e-6 for L = 2,
-1e-4 to 2e-4 for L = 3 and 3e-3 to 4e-3 for L = 5 (ten rotations each).
+After a rotation of the nodes, exact in real numbers, the largest were 2e-6 to 6e-6 for L = 2, 1e-4
+to 2e-4 for L = 3 and 3e-3 to 4e-3 for L = 5 (ten rotations each).
 """
 
 from collections.abc import Sequence
