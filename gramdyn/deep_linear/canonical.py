@@ -143,17 +143,10 @@ def canonical_weights_from_subspace(target: Any, widths: Sequence[int], basis: A
     check(columns.shape[0] == widths[-1], "basis", f"have {widths[-1]} rows", columns.shape)
     _check_count(modes, widths, columns.shape[1], "basis")
     turn, values, right = np.linalg.svd(columns.T @ np.asarray(target, float), full_matrices=False)
-    image = (turn * values**2) @ turn.T  # T T^T inside K
-    gram = (modes.left * modes.values**2) @ (modes.left.T @ columns)
-    top = modes.values[0]
-    leak = float(np.abs(gram - columns @ image).max())
+    _check_kept(modes, columns, (turn * values**2) @ turn.T)
     check(
-        leak <= 1e-8 * float(top) ** 2,
-        "basis",
-        "span a subspace that T T^T keeps",
-        f"off by {leak:.1e}",
+        bool(values[-1] > EQUAL * modes.values[0]), "basis", "span singular values above 0", values
     )
-    check(bool(values[-1] > EQUAL * top), "basis", "span singular values above 0", values)
     return _balanced(columns @ turn, values, right.T, widths)
 
 
@@ -163,6 +156,16 @@ def _basis(basis: Any) -> Float[np.ndarray, "dL r"]:
     off = float(np.abs(columns.T @ columns - np.eye(columns.shape[1])).max())
     check(off <= 1e-8, "basis", "have orthonormal columns", f"off by {off:.1e}")
     return columns
+
+
+def _check_kept(
+    modes: TargetModes, columns: Float[np.ndarray, "dL r"], inside: Float[np.ndarray, "r r"]
+) -> None:
+    """Refuse columns that T T^T takes out of their span; `inside` is what it does within it."""
+    image = (modes.left * modes.values**2) @ (modes.left.T @ columns)
+    leak = float(np.abs(image - columns @ inside).max())
+    demand = "span a subspace that T T^T keeps"
+    check(leak <= 1e-8 * float(modes.values[0]) ** 2, "basis", demand, f"off by {leak:.1e}")
 
 
 def _balanced(

@@ -9,10 +9,11 @@ from typing import Any
 
 import numpy as np
 from jaxtyping import Float, Shaped
-from scipy.sparse.linalg import LinearOperator, eigsh
+from scipy.sparse.linalg import LinearOperator
 
 from gramdyn._checks import check, check_known, check_matrix, check_positive_int
 from gramdyn.deep_linear.canonical import target_modes
+from gramdyn.deep_linear.lanczos import extremal_eigenvalues
 from gramdyn.deep_linear.products import Weights, check_weights, whole_map, widths_of
 from gramdyn.deep_linear.whitening import check_moment
 
@@ -195,7 +196,7 @@ def hessian_spectrum(
     weights, residual, moment = _problem(weights, target, input_moment)
     size = sum(weight.size for weight in weights)
     if mode == "extremal" and size > max(FEW, 20 * count):
-        return _lanczos(_operator(weights, residual, moment, size), count)
+        return extremal_eigenvalues(_operator(weights, residual, moment, size), count)
     values = np.linalg.eigvalsh(hessian_matrix(weights, target, moment))
     few = mode == "extremal" and 2 * count < size
     return np.concatenate([values[:count], values[-count:]]) if few else values
@@ -208,52 +209,6 @@ def _operator(weights: Weights, residual: Any, moment: Any, size: int) -> Linear
         return _join(_apply(weights, residual, moment, _split(vector.ravel(), weights)))
 
     return LinearOperator((size, size), matvec=product_with, dtype=np.float64)
-
-
-def _lanczos(operator: LinearOperator, count: int) -> Float[np.ndarray, " _"]:
-    """The lowest and the highest eigenvalues, ascending."""
-    scale = _magnitude(operator)
-    low = _tops(operator, -1.0, scale, count)
-    return np.concatenate([-low, _tops(operator, 1.0, scale, count)[::-1]])
-
-
-def _magnitude(operator: LinearOperator) -> float:
-    """A little above the largest |eigenvalue|; 1 for the zero matrix."""
-    start = np.random.default_rng(0).normal(size=operator.shape[0])
-    if not operator.matvec(start).any():
-        return 1.0
-    top = eigsh(operator, k=1, which="LM", v0=start, tol=1e-3, return_eigenvectors=False)
-    return 1.1 * abs(float(top[0]))
-
-
-def _tops(operator: LinearOperator, sign: float, scale: float, count: int) -> Any:
-    """Highest eigenvalues of sign H, descending.
-
-    One at a time with those found taken out: a Krylov space holds one vector of an eigenspace, so
-    several at a time may miss copies. The shift by `scale` makes an eigenvalue of zero no smaller
-    than the others, to which precision is relative.
-    """
-    found: list[float] = []
-    size = operator.shape[0]
-    vectors = np.zeros((size, 0))
-    start = np.random.default_rng(1).normal(size=size)
-    for _ in range(count):
-        shifted = _shifted(operator, sign, scale, vectors)
-        value, vector = eigsh(shifted, k=1, which="LA", v0=start, tol=1e-12)
-        found.append(float(value[0]) - scale)
-        vectors = np.linalg.qr(np.hstack([vectors, vector]))[0]
-    return np.array(found)
-
-
-def _shifted(operator: LinearOperator, sign: float, scale: float, out: Any) -> LinearOperator:
-    """Scale I + sign H on the complement of the columns of `out`, zero on them."""
-
-    def product_with(vector: Float[np.ndarray, "..."]) -> Float[np.ndarray, " N"]:
-        rest = vector.ravel() - out @ (out.T @ vector.ravel())
-        image = scale * rest + sign * operator.matvec(rest)
-        return image - out @ (out.T @ image)
-
-    return LinearOperator(operator.shape, matvec=product_with, dtype=np.float64)
 
 
 def inertia(eigenvalues: Any, tolerance: float = 1e-9) -> tuple[int, int, int]:
