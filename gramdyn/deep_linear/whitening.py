@@ -3,8 +3,8 @@
 W_1 -> W_1 Sxx^{1/2} and T -> T Sxx^{1/2} turn the loss of any data into the white one. Being linear
 and invertible on the range of Sxx, the map carries over critical points, their losses and their
 inertia. It is no isometry, so gradient flow does not carry over, nor does what the flow conserves.
-Where Sxx is singular, the inertia is that of the white problem on its range: on all inputs the white
-Hessian has positive eigenvalues more, for outputs to inputs that the data do not have.
+Where Sxx is singular, the inertia is that of the white problem on its range: on all inputs the
+white Hessian has more positive eigenvalues, for outputs to inputs that the data do not have.
 """
 
 from typing import Any
