@@ -9,6 +9,7 @@ from scipy.optimize import minimize
 
 from gramdyn._checks import check, check_positive, check_positive_int, check_seed
 from gramdyn.deep_linear._points import check_point, flatten, gradients, unflatten
+from gramdyn.deep_linear.hessian import hessian_matrix
 from gramdyn.deep_linear.products import Weights, product, whole_map
 
 
@@ -41,13 +42,14 @@ def ball_minimum(
     radius, seed = check_positive("radius", radius), check_seed("seed", seed)
     size, rng = sum(weight.size for weight in found), np.random.default_rng(seed)
     starts = rng.normal(size=(check_positive_int("n_starts", n_starts), size))
-    return min(_descend(found, wanted, radius, start) for start in starts)
+    scale, frame = _search_frame(found, wanted, radius)
+    return min(_descend(found, wanted, radius, start, scale, frame) for start in starts)
 
 
 def fitted_order(
     weights: Sequence[Any],
     target: Any,
-    radii: Sequence[float] = (0.02, 0.04),
+    radii: Sequence[float] = (0.01, 0.02),
     *,
     n_starts: int = 8,
     seed: int = 0,
@@ -57,7 +59,8 @@ def fitted_order(
     Args:
         weights: A saddle W_1, ..., W_L, shapes (d_l, d_{l-1}), float64.
         target: Whitened target T, shape (d_L, d_0).
-        radii: Two or more radii, different, small beside the weights.
+        radii: Two or more radii, different, small beside the weights. Below 1e-2 rounding of the
+            gradient may end the search early where the order is 5 or more.
         n_starts: Random starts at every radius.
         seed: Seed of the starts.
 
@@ -73,13 +76,15 @@ def fitted_order(
     """
     check(len(set(radii)) >= 2, "radii", "hold two or more different radii", radii)
     falls = [-ball_minimum(weights, target, r, n_starts=n_starts, seed=seed) for r in radii]
-    check(min(falls) > 0, "weights", "be a saddle, beside which the loss falls", weights)
+    check(
+        min(falls) > 0, "weights", "be a saddle, beside which the loss falls", "one where it rises"
+    )
     return float(np.polyfit(np.log(radii), np.log(falls), 1)[0])
 
 
 def change_of_loss(weights: Weights, target: Float[np.ndarray, "dL d0"], move: Weights) -> float:
     """Loss(W + V) - Loss(W), without subtracting one loss from the other."""
-    moved = tuple(w + v for w, v in zip(weights, move, strict=True))
+    moved = _moved(weights, move)
     n_layers = len(weights)
     parts = [
         product(moved, n_layers, layer + 1) @ move[layer - 1] @ product(weights, layer - 1, 1)
@@ -95,20 +100,36 @@ def _descend(
     target: Float[np.ndarray, "dL d0"],
     radius: float,
     start: Float[np.ndarray, " n"],
+    scale: float,
+    frame: Float[np.ndarray, "n n"],
 ) -> float:
     """Least change found from one start, by quasi-Newton steps on the sphere."""
-    scale = radius ** len(weights)
 
-    def evaluate(x: Float[np.ndarray, " n"]) -> tuple[float, Float[np.ndarray, " n"]]:
+    def evaluate(z: Float[np.ndarray, " n"]) -> tuple[float, Float[np.ndarray, " n"]]:
+        x = frame @ z
         length = float(np.linalg.norm(x))
         move = unflatten(x * (radius / length), weights)
-        slope = flatten(_slope(weights, target, move))
-        tangent = slope - x * (x @ slope) / length**2
-        return change_of_loss(weights, target, move) / scale, tangent * (radius / length / scale)
+        slope = flatten(gradients(_moved(weights, move), target))
+        tangent = frame.T @ (slope - x * (x @ slope) / length**2) * (radius / length / scale)
+        return change_of_loss(weights, target, move) / scale, tangent
 
     unit = start / np.linalg.norm(start)
     return scale * float(minimize(evaluate, unit, jac=True, method="BFGS").fun)
 
 
-def _slope(weights: Weights, target: Float[np.ndarray, "dL d0"], move: Weights) -> Weights:
-    return gradients(tuple(w + v for w, v in zip(weights, move, strict=True)), target)
+def _search_frame(
+    weights: Weights, target: Float[np.ndarray, "dL d0"], radius: float
+) -> tuple[float, Float[np.ndarray, "n n"]]:
+    """Unit of the change, and the inverse root of 1 + |H| radius^2 / unit.
+
+    Without a negative eigenvalue the fall may be as small as radius^L, and what changes at order 2
+    is steep beside it.
+    """
+    values, vectors = np.linalg.eigh(hessian_matrix(weights, target))
+    flat = values[0] > -1e-6 * max(1.0, float(values[-1]))
+    scale = radius ** (len(weights) if flat else 2)
+    return scale, vectors / np.sqrt(1.0 + np.abs(values) * radius**2 / scale)
+
+
+def _moved(weights: Weights, move: Weights) -> Weights:
+    return tuple(w + v for w, v in zip(weights, move, strict=True))

@@ -40,6 +40,9 @@ def follow(
 ) -> Path:
     """Gradient flow dW_l/dt = W_{L:l+1}^T (T - Pi) W_{l-1:1}^T from one point, on the host.
 
+    Flow inside an invariant subspace stays there to the last bit if T is diagonal; otherwise
+    rounding leaves it and grows, so follow saddles in coordinates where T is diagonal.
+
     Args:
         weights: W_1, ..., W_L at time 0, shapes (d_l, d_{l-1}), float64.
         target: Whitened target T, shape (d_L, d_0).

@@ -36,6 +36,44 @@ def canonical(sigma, widths, chosen, extra=()):
     return tuple(weights)
 
 
+SIGMA = (3.0, 2.0, 1.0)
+
+
+def units(*layers):
+    """Identity matrices of width 3 in these layers, for `canonical`."""
+    return [(layer, i, i, 1.0) for layer in layers for i in (1, 2, 3)]
+
+
+STRICT, FLAT, BEST = "strict_saddle", "nonstrict_saddle", "global_min"
+# Widths, learned modes from 0, entries added, level, kind, least eigenvalue, inertia, order m, and
+# c = -min(change of loss) / radius^m over small balls.
+TABLE = [
+    ((3,) * 3, (), [], 7, STRICT, -3, (9, 9, 0), 2, 1.5),
+    ((3,) * 3, (0,), [], 2.5, STRICT, -2, (4, 9, 5), 2, 1.0),
+    ((3,) * 3, (0, 1), [], 0.5, STRICT, -1, (1, 9, 8), 2, 0.5),
+    ((3,) * 3, (1,), [], 5, STRICT, -3, (5, 8, 5), 2, 1.5),
+    ((3,) * 3, (0, 1, 2), [], 0, BEST, 0, (0, 9, 9), None, None),
+    ((3, 1, 3), (0,), [], 2.5, BEST, 0, (0, 5, 1), None, None),
+    ((3, 1, 3), (1,), [], 5, STRICT, -1, (1, 4, 1), 2, 0.5),
+    ((3,) * 4, (), [], 7, FLAT, 0, (0, 0, 27), 3, 0.57735),
+    ((3,) * 4, (0,), [], 2.5, FLAT, 0, (0, 5, 22), 3, 0.38490),
+    ((3,) * 4, (0, 1), [], 0.5, FLAT, 0, (0, 8, 19), 3, 0.19245),
+    ((3,) * 4, (1,), [], 5, STRICT, -(2 ** (1 / 3)), (1, 4, 22), 2, 0.62996),
+    *[((3,) * 4, (), units(layer), 7, STRICT, -3, (9, 9, 9), 2, 1.5) for layer in (1, 2, 3)],
+    ((3,) * 4, (), [(1, 1, 1, 1.0), (3, 2, 1, 1.0)], 7, STRICT, -3.140055, (5, 5, 17), 2, 1.57003),
+    ((3,) * 4, (0,), [(2, 2, 2, 1.0)], 2.5, STRICT, -2, (2, 7, 18), 2, 1.0),
+    ((3,) * 4, (0,), [(1, 3, 3, 1.0)], 2.5, STRICT, -1, (2, 7, 18), 2, 0.5),
+    ((3, 3, 2, 3), (0, 1), [], 0.5, BEST, 0, (0, 8, 13), None, None),
+    ((3,) * 5, (), [], 7, FLAT, 0, (0, 0, 36), 4, 0.1875),
+    ((3,) * 5, (0,), [], 2.5, FLAT, 0, (0, 5, 31), 4, 0.125),
+    *[((3,) * 5, (), units(layer), 7, FLAT, 0, (0, 0, 36), 3, 0.57735) for layer in (1, 2)],
+    *[((3,) * 5, (), units(*two), 7, STRICT, -3, (9, 9, 18), 2, 1.5) for two in ((2, 3), (1, 4))],
+    *[((3,) * 5, (0,), [(at, 2, 2, 1.0)], 2.5, FLAT, 0, (0, 5, 31), 3, 0.38490) for at in (1, 2)],
+    ((3,) * 5, (0,), [(2, 2, 2, 1.0), (3, 2, 2, 1.0)], 2.5, STRICT, -2, (2, 7, 27), 2, 1.0),
+    ((3,) * 5, (1,), [], 5, STRICT, -(2**0.5), (1, 4, 31), 2, 0.70711),
+]
+
+
 def hessian(weights, target):
     """The dense Hessian, entries ordered layer by layer in rows, by products alone."""
     n_layers = len(weights)
