@@ -109,7 +109,7 @@ def unstable_directions(
     top singular vectors of M and vectors that the rest of the network forgets, so that no part of
     the move changes Pi alone. Then Loss(W + tV) - Loss(W) = -c t^m + O(t^{2m}), and
     c = sigma_p L^{-L/2} at a canonical saddle. A mode above a learned mode may also turn the
-    learned one towards itself, at order 2 and up to O(t^3); the steeper of the two is returned.
+    learned one towards itself, at order 2 and up to O(t^4); the steeper of the two is returned.
     The loss along the direction, a polynomial in t, is computed in every case. A direction of
     several modes at once may fall faster still.
 
@@ -204,7 +204,7 @@ def _steepest(
 def _through_layers(
     weights: Weights, mode: Float[np.ndarray, "dL d0"], order: int, tolerance: float
 ) -> list[Move]:
-    """Moves of this many layers that pass the mode, of either sign, no part changing Pi alone."""
+    """Moves of this many layers that pass the mode, of either sign."""
     parts, found = split(weights, tolerance), []
     for layers in combinations(range(1, len(weights) + 1), order):
         ends = end_matrix(parts.unlearned, mode, layers[0], layers[-1])
@@ -212,16 +212,8 @@ def _through_layers(
         pairs = [link for link in links if link is not None]
         if is_open(ends, parts, tolerance) and len(pairs) == len(links):
             direction = _rank_one(weights, ends, pairs, layers)
-            if _is_clean(weights, direction, order, tolerance):
-                found += [(layers, direction), (layers, _reversed(direction, layers[0]))]
+            found += [(layers, direction), (layers, _reversed(direction, layers[0]))]
     return found
-
-
-def _is_clean(weights: Weights, direction: Weights, order: int, tolerance: float) -> bool:
-    """Whether Pi(W + tV) has no term between t^0 and t^m."""
-    parts = _map_along(weights, direction)
-    small = tolerance * max(1.0, float(np.abs(parts).max()))
-    return bool(np.abs(parts[1:order]).max() <= small)
 
 
 def _reversed(direction: Weights, layer: int) -> Weights:
@@ -266,17 +258,15 @@ def _kernel(matrix: Float[np.ndarray, "_ n"], tolerance: float) -> Float[np.ndar
 
 
 def _turn(weights: Weights, mode: Float[np.ndarray, "dL d0"], tolerance: float) -> Weights:
-    """Inputs and outputs turned from the smallest learned mode a to p: V_L = A W_L, V_1 = -W_1 B.
+    """The smallest learned mode a moved towards p: V_L = u_p u_a^T W_L and V_1 = W_1 v_a v_p^T.
 
-    A = u_p u_a^T - u_a u_p^T and B = v_p v_a^T - v_a v_p^T; the loss falls by
-    sigma_a (sigma_p - sigma_a) t^2 over the squared norm.
+    The loss falls by sigma_a (sigma_p - sigma_a) t^2 over the squared norm, up to O(t^4).
     """
     left, _, right = np.linalg.svd(whole_map(weights))
     last = numerical_rank(whole_map(weights), tolerance) - 1
     u, _, v = np.linalg.svd(mode)
-    outputs, inputs = np.outer(u[:, 0], left[:, last]), np.outer(v[0], right[last])
     moved = [np.zeros_like(weight) for weight in weights]
-    moved[-1] = (outputs - outputs.T) @ weights[-1]
-    moved[0] = moved[0] - weights[0] @ (inputs - inputs.T)
+    moved[-1] = np.outer(u[:, 0], left[:, last] @ weights[-1])
+    moved[0] = np.outer(weights[0] @ right[last], v[0])
     size = norm_of(tuple(moved))
     return tuple(move / size for move in moved)

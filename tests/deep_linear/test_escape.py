@@ -17,7 +17,7 @@ from gramdyn._errors import InputError
 from gramdyn.deep_linear._points import flatten
 from gramdyn.deep_linear.ball import ball_minimum, change_of_loss, fitted_order
 from gramdyn.deep_linear.classify import classify
-from gramdyn.deep_linear.escape import escape_order, loss_along, unstable_directions
+from gramdyn.deep_linear.escape import _steepest, escape_order, loss_along, unstable_directions
 
 SADDLES = [row for row in TABLE if row[-1] is not None]
 # Of this row the steepest move mixes two modes: see its own test.
@@ -78,6 +78,54 @@ def test_canonical_points_of_best_rank_leave_at_order_of_the_depth(n_layers):
             wanted = SIGMA[found.mode] * n_layers ** (-n_layers / 2)
             assert (found.order, found.layers) == (n_layers, tuple(range(1, n_layers + 1)))
             assert found.coefficient == pytest.approx(wanted, rel=1e-12)
+
+
+def test_other_modes_may_ask_for_the_other_sign():
+    # Inputs v_1 + v_2 and outputs u_1 - u_2 pass R^T as 2 - 1, whichever of the two modes is meant.
+    shapes = ((1, 2), (1, 1), (1, 1), (2, 1))
+    weights = tuple(np.zeros(shape) for shape in shapes)
+    weights[0][:], weights[3][:] = [[1.0, 1.0]], [[1.0], [-1.0]]
+    for found in unstable_directions(weights, np.diag([2.0, 1.0])):
+        assert (found.order, found.layers) == (2, (2, 3))
+        assert found.coefficient == pytest.approx(0.5)
+
+
+def _turned_slope(point, out_from, out_to, in_from, in_to):
+    """Second derivative of the loss over the squared move, as outputs and inputs turn together."""
+    outputs = np.outer(out_to, out_from) - np.outer(out_from, out_to)
+    inputs = np.outer(in_to, in_from) - np.outer(in_from, in_to)
+    moved = [np.zeros_like(weight) for weight in point.weights]
+    moved[0] -= point.weights[0] @ inputs
+    moved[-1] += outputs @ point.weights[-1]
+    move = flatten(tuple(moved))
+    return move @ hessian(point.weights, point.target) @ move, move @ move
+
+
+def test_mode_above_a_learned_one_leaves_at_order_two_at_least_as_steeply_as_by_turning():
+    rng, seen = np.random.default_rng(12), 0
+    for index in range(80):
+        point = random_point(rng, "generic", 2 + index % 4)
+        left, values, right = np.linalg.svd(point.target)
+        for found in unstable_directions(point.weights, point.target):
+            last = max(point.chosen, default=-1)
+            if found.mode < last:
+                u, v = left.T, right
+                turn = (u[last], u[found.mode], v[last], v[found.mode])
+                slope, square = _turned_slope(point, *turn)
+                fall = values[last] * (values[found.mode] - values[last])
+                assert slope == pytest.approx(-2 * fall, rel=1e-9)
+                assert found.order == 2
+                assert found.coefficient >= fall / square - 1e-9
+                seen += 1
+    assert seen > 10
+
+
+def test_move_with_a_lower_term_is_not_called_of_its_order():
+    weights, target = canonical(SIGMA, (3,) * 4, (), units(2)), np.diag(SIGMA)
+    ones = tuple(np.ones((3, 3)) / np.sqrt(27) for _ in range(3))
+    assert loss_along(weights, target, ones)[2] < -0.1
+    assert loss_along(weights, target, ones)[3] < -0.1
+    assert _steepest(weights, target, [((1, 2, 3), ones)], 1e-8) is None
 
 
 def _all_directions(count):
