@@ -26,6 +26,7 @@ class Row:
 
 Compare = Callable[[Sequence[xr.DataTree]], list[Row]]
 Draw = Callable[[Sequence[xr.DataTree]], Figure]
+Measure = Callable[[], xr.DataTree]
 
 
 @dataclass(frozen=True)
@@ -41,6 +42,8 @@ class Claim:
         draw: From their results to the figure.
         records: Arrays that both read.
         closures: Closures they read, where `closure_error` is recorded.
+        measure: What is computed without a sweep (points of a landscape, say), None for nothing;
+            its results come after those of the sweeps.
     """
 
     name: str
@@ -51,6 +54,7 @@ class Claim:
     draw: Draw
     records: tuple[str, ...] = ()
     closures: tuple[str, ...] = ()
+    measure: Measure | None = None
 
 
 CLAIMS: dict[str, Claim] = {}
@@ -61,15 +65,16 @@ def claim(
     *,
     source: str,
     statement: str,
-    configs: Sequence[str],
+    configs: Sequence[str] = (),
     draw: Draw,
     records: Sequence[str] = (),
     closures: Sequence[str] = (),
+    measure: Measure | None = None,
 ) -> Callable[[Compare], Compare]:
     """Enter a comparison as a claim; see `Claim`."""
 
     def enter(compare: Compare) -> Compare:
-        needs = tuple(records), tuple(closures)
+        needs = tuple(records), tuple(closures), measure
         CLAIMS[name] = Claim(name, source, statement, tuple(configs), compare, draw, *needs)
         return compare
 

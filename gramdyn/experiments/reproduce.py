@@ -68,6 +68,10 @@ def plan_claim(claim: Claim, changes: Sequence[str] = ()) -> list[Plan]:
     Raises:
         InputError: for a change that cannot be, or one that leaves out what the claim reads.
     """
+    if changes and not claim.configs:
+        raise InputError(
+            f"Claim `{claim.name}` is computed without a sweep: there is no key to set."
+        )
     plans = [make_plan(load_config(config_file(name), list(changes))) for name in claim.configs]
     for group in (group for plan in plans for group in plan.groups):
         closures = group.record.labels().get("closure", ())
@@ -109,6 +113,8 @@ def reproduce(
     for plan, where in zip(plans, folders, strict=True):
         _run(plan, where, listener, force)
     trees = [_results(where) for where in folders]
+    if found.measure is not None:
+        trees.append(_measure(found.measure, Path(folder) / "measured"))
     figure = save_figure(found.draw(trees), Path(folder) / f"{name}.png")
     return Outcome(found, tuple(found.compare(trees)), figure, tuple(folders))
 
@@ -124,6 +130,13 @@ def _results(folder: Path) -> xr.DataTree:
         if not np.any(np.asarray(node["status"]) == 0):
             raise InputError(f"No run of group `{name}` in {folder} came through; see its status.")
     return tree
+
+
+def _measure(measure: Callable[[], xr.DataTree], folder: Path) -> xr.DataTree:
+    """What a claim computes beside its sweeps; kept as arrays that xarray opens."""
+    found = measure()
+    found.to_zarr(folder, mode="w")
+    return found
 
 
 def _run(plan: Plan, folder: Path, listener: Callable[[], Listener] | None, force: bool) -> Tally:

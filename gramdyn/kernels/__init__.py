@@ -1,5 +1,12 @@
 """The mathematics as plain functions on arrays: fields, Grams, layer kernels, spectra."""
 
+from gramdyn.kernels.adjacency import (
+    adjacency,
+    adjacency_velocity,
+    corner,
+    from_adjacency,
+    input_block,
+)
 from gramdyn.kernels.coactivation import coactivation, count_flips
 from gramdyn.kernels.compare import frobenius, relative_movement, target_alignment
 from gramdyn.kernels.field_laws import flip_jump, learnt_conjugate
@@ -27,6 +34,14 @@ from gramdyn.kernels.infinite_width import (
     linear_residual,
     repeat_outputs,
 )
+from gramdyn.kernels.linear import (
+    conserved_increment,
+    conserved_quantities,
+    descent_direction,
+    layer_map_velocities,
+    maps_above,
+    pulled_errors,
+)
 from gramdyn.kernels.operators import (
     Path,
     against,
@@ -47,6 +62,8 @@ from gramdyn.kernels.spectra import spectrum, top_eigenvalues, top_eigenvalues_o
 __all__ = [
     "Path",
     "act_gram",
+    "adjacency",
+    "adjacency_velocity",
     "against",
     "along",
     "apply_layer_kernel",
@@ -56,24 +73,33 @@ __all__ = [
     "coactivation",
     "conj_gram",
     "conjugate_field",
+    "conserved_increment",
+    "conserved_quantities",
+    "corner",
     "count_flips",
     "cross_gram",
+    "descent_direction",
     "drive",
     "estimate_traces",
     "flip_jump",
     "forward_field",
     "frobenius",
+    "from_adjacency",
     "gram_operator_velocity",
+    "input_block",
     "layer_gram",
     "layer_kernel",
+    "layer_map_velocities",
     "leaky_mask",
     "learnt_conjugate",
     "limit_conj_grams",
     "linear_residual",
+    "maps_above",
     "operator_matrix",
     "operator_spectra",
     "operator_traces",
     "operator_velocity",
+    "pulled_errors",
     "relative_movement",
     "relu_mask",
     "repeat_outputs",

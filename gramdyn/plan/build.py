@@ -126,21 +126,24 @@ class GroupBuild(eqx.Module):
     """From one run's parameters to its system and scheme, for all runs of a group.
 
     Attributes:
-        data: What the systems see of each distinct task of the group, stacked along a first axis.
+        data: Arrays that the systems see of each distinct task of the group, stacked along a first
+            axis.
+        structure: What they are together: the tree of one `Task`, or of its `Moments`.
         recipe: Configuration of the group, whose numbers each run replaces.
         widths: Width of each hidden layer of the program.
     """
 
-    data: Task | Moments
+    data: Sequence[Array | np.ndarray]
+    structure: Any = eqx.field(static=True)
     recipe: Recipe = eqx.field(static=True)
     widths: tuple[int, ...] = eqx.field(static=True)
 
     def __call__(self, params: dict[str, Any]) -> tuple[AbstractSystem, AbstractScheme]:
         """System and scheme of one run."""
         config, numbers = self.recipe.config, params["numbers"]
-        one = jax.tree.leaves(self.data)[0].shape[0] == 1
-        index = 0 if one else params["task"]
-        data = jax.tree.map(lambda leaf: jnp.asarray(leaf)[index], self.data)
+        index = 0 if self.data[0].shape[0] == 1 else params["task"]
+        leaves = [jnp.asarray(leaf)[index] for leaf in self.data]
+        data = jax.tree.unflatten(self.structure, leaves)
         key, padded = jax.random.key(params["seed"], impl=_GENERATOR), params.get("padded")
         network = build_network(config, key, data, numbers, self.widths, padded)
         scheme = build_scheme(config.scheme, numbers)
@@ -164,20 +167,22 @@ def build_system(
     )
 
 
-def group_data(config: Config, tasks: Sequence[Task], dtype: str) -> Task | Moments:
-    """What the systems of a group see of its distinct tasks, stacked, in the runs' dtype.
+def stack_data(config: Config, tasks: Sequence[Task], dtype: str) -> tuple[list[np.ndarray], Any]:
+    """What the systems of a group see of its distinct tasks: arrays stacked, and their structure.
 
     Products over samples are made here once for all runs, in float64.
     """
-    stack = lambda *leaves: np.stack(leaves).astype(dtype)  # noqa: E731
     if config.coordinates == "moments":
-        found = [task_moments(task, _loss_scale(config, task)) for task in tasks]
-        if any(one.input_moment is not None for one in found):
-            found = [one.with_moment() for one in found]
-        stacked: Moments = jax.tree.map(stack, *found)
-        return stacked
-    inputs, targets = stack(*(one.inputs for one in tasks)), stack(*(one.targets for one in tasks))
-    return Task(inputs, targets, input_gram=stack(*(task.with_gram().input_gram for task in tasks)))
+        moments = [task_moments(task, _loss_scale(config, task)) for task in tasks]
+        if any(one.input_moment is not None for one in moments):
+            moments = [one.with_moment() for one in moments]
+        found: list[Any] = moments
+    else:
+        found = [
+            Task(one.inputs, one.targets, input_gram=one.with_gram().input_gram) for one in tasks
+        ]
+    leaves = zip(*map(jax.tree.leaves, found), strict=True)
+    return [np.stack(same).astype(dtype) for same in leaves], jax.tree.structure(found[0])
 
 
 def _loss_scale(config: Config, task: Task) -> float:

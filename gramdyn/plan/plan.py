@@ -12,7 +12,7 @@ from gramdyn._checks import check
 from gramdyn.data.task import Task
 from gramdyn.diagnostics.record import Record
 from gramdyn.dynamics.loop import trajectory
-from gramdyn.plan.build import GroupBuild, Recipe, build_record, group_data, group_params
+from gramdyn.plan.build import GroupBuild, Recipe, build_record, group_params, stack_data
 from gramdyn.plan.config import Config
 from gramdyn.plan.grouping import group_jobs, group_names
 from gramdyn.plan.jobs import Job, build_tasks, expand
@@ -155,7 +155,7 @@ def _make_group(
     keys = list(dict.fromkeys(job.cell.task_key for job in jobs))
     own = tuple(tasks[key] for key in keys)
     config = jobs[0].config
-    build = GroupBuild(group_data(config, own, runtime.dtype), Recipe(config), widths)
+    build = GroupBuild(*stack_data(config, own, runtime.dtype), Recipe(config), widths)
     places = {key: i for i, key in enumerate(keys)}
     params = group_params(
         jobs, [places[job.cell.task_key] for job in jobs], own[0].n_inputs, widths

@@ -9,7 +9,12 @@ from jaxtyping import Array, Float
 
 from gramdyn._checks import check
 from gramdyn.data.moments import Moments
-from gramdyn.kernels.linear import descent_direction, layer_map_velocities, maps_above
+from gramdyn.kernels.linear import (
+    descent_direction,
+    layer_map_velocities,
+    maps_above,
+    multiply,
+)
 from gramdyn.kernels.spectra import top_eigenvalues_of
 from gramdyn.models.layers import Dense
 from gramdyn.models.network import Network
@@ -47,7 +52,8 @@ class MomentFields(AbstractFields):
     def error(self) -> Float[Array, "C d"]:
         """(T - Pi) Sxx, minus the gradient of the loss by the map."""
         moment = self.moments.input_moment
-        return self.deviation if moment is None else self.deviation @ moment
+        moment = None if moment is None else jnp.asarray(moment)
+        return self.deviation if moment is None else multiply(self.deviation, moment)
 
     @cached_property
     def excess_loss(self) -> Float[Array, ""]:
@@ -73,7 +79,8 @@ class MomentFields(AbstractFields):
     @cached_property
     def mode_strengths(self) -> Float[Array, " k"]:
         """u_i^T Pi Sxx^(1/2) v_i for each singular triplet of the white target, shape (k,)."""
-        return jnp.sum(self.moments.left * (self.white_map @ self.moments.right), axis=0)
+        left, right = jnp.asarray(self.moments.left), jnp.asarray(self.moments.right)
+        return jnp.sum(left * multiply(self.white_map, right), axis=0)
 
     def velocity(self) -> Network:
         """Minus the loss gradient by the trained arrays; None for what does not train."""
