@@ -7,6 +7,7 @@ import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jaxtyping import Array
 
 from gramdyn.data.moments import Moments, task_moments
 from gramdyn.data.registry import TASKS
