@@ -186,7 +186,7 @@ def test_the_draw_stays_the_same_from_version_to_version():
 def test_notes_say_how_it_was_made():
     notes = dict(digits(classes=(1, 7), n_samples=4, seed=5, norm=2.0, centre=False).notes)
     assert notes.pop("source") == "scikit-learn: datasets/data/digits.csv.gz"
-    assert notes == {"classes": "1, 7", "seed": 5, "centre": False, "norm": 2}
+    assert notes == {"classes": "1, 7", "seed": 5, "centre": False, "norm": 2, "whiten": False}
 
 
 @both

@@ -162,6 +162,7 @@ def test_notes_say_how_it_was_made():
         "target": "random",
         "norm": 2,
         "on_sphere": False,
+        "whiten": False,
         "noise": 0.5,
         "seed": 7,
     }

@@ -12,16 +12,20 @@ from gramdyn._errors import InputError
 from gramdyn.models import PARAMETRIZATIONS, init_network, leaky_relu, linear, relu
 
 LAWS = sorted(PARAMETRIZATIONS)
+SCALED = sorted({*LAWS} - {"unscaled"})  # whose hidden layers follow the fan-in
+TIED = ("tied", "unscaled")  # whose readout has the scale of the hidden layers
 
 
 def _law(kind: str, layer: str, fan_in: int, gain: float, sigma: float, alpha: float):
     """(variance of the entries, multiplier) as the docstring's table has them."""
     if layer == "hidden":
-        if kind == "standard":
+        if kind in ("standard", "tied"):
             return sigma**2 * gain / fan_in, None
-        return sigma**2, math.sqrt(gain / fan_in)
+        return sigma**2, None if kind == "unscaled" else math.sqrt(gain / fan_in)
     if kind == "standard":
         return alpha**2 / fan_in, None
+    if kind in ("tied", "unscaled"):
+        return (alpha * sigma) ** 2 / (fan_in if kind == "tied" else 1), None
     return 1.0, alpha / (math.sqrt(fan_in) if kind == "ntk" else fan_in)
 
 
@@ -56,7 +60,7 @@ def test_variances_and_multipliers(law: str, phi, key) -> None:
     assert [layer.weight.shape for layer in network.layers] == [(60, 40), (50, 60), (30, 50)]
 
 
-@pytest.mark.parametrize("law", LAWS)
+@pytest.mark.parametrize("law", SCALED)
 def test_activations_keep_their_mean_square(law: str) -> None:
     """What the gain is for: |h^l|^2 / N_l stays near |x|^2 / d, averaged over networks."""
     x = np.random.default_rng(0).normal(size=(4, 30))
@@ -108,8 +112,9 @@ def test_scales_scale(key) -> None:
             key, 5, (6, 7), 2, parametrization=law, weight_scale=2.0, output_scale=3.0
         )
         x = jnp.asarray(np.random.default_rng(0).normal(size=(4, 5)))
-        # ReLU, two hidden layers: 2 * 2 * 3
-        np.testing.assert_allclose(two(x), 12.0 * one(x), rtol=1e-12)
+        # ReLU, two hidden layers: 2 * 2 * 3, and once more where the readout's is tied to them
+        factor = 24.0 if law in TIED else 12.0
+        np.testing.assert_allclose(two(x), factor * one(x), rtol=1e-12)
 
 
 def test_scales_may_be_traced(key) -> None:
@@ -143,6 +148,13 @@ def test_depth_and_readout(key) -> None:
     network = init_network(key, 5, (6, 7, 8))
     assert network.depth == 3
     assert network.readout is network.layers[-1]
+
+
+def test_no_hidden_layers_are_a_readout_that_trains(key) -> None:
+    for law in LAWS:
+        network = init_network(key, 5, (), 3, parametrization=law, train_readout=True)
+        assert [layer.weight.shape for layer in network.layers] == [(3, 5)]
+        assert [leaf.shape for leaf in jax.tree.leaves(network.partition()[0])] == [(3, 5)]
 
 
 @pytest.mark.parametrize("widths", [(), (0,), (6, -1)])

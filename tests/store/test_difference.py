@@ -1,5 +1,6 @@
 """What is told where the sweep in a folder is another one."""
 
+import dataclasses
 import shutil
 from pathlib import Path
 
@@ -92,6 +93,10 @@ def test_the_commit_is_information_only(folder):
     assert differences(there, {**there, "commit": "another"}) == []
 
 
+def digest_of(plan):
+    return manifest.make_manifest(plan)["groups"][0]["data"]
+
+
 def test_data_behind_an_unchanged_name_are_compared(folder):
     """As where the code of a task of one's own gives other numbers."""
     there = read_json(folder / "manifest.json")
@@ -99,8 +104,14 @@ def test_data_behind_an_unchanged_name_are_compared(folder):
     (line,) = differences(there, {**there, "groups": groups})
     assert line.startswith("group runs.data: ")
     plan = small_plan()
-    plan.groups[0].build.targets[0, 0, 0] += 1e-15
-    assert manifest.make_manifest(plan)["groups"][0]["data"] != there["groups"][0]["data"]
+    (group,) = plan.groups
+    for part in ("inputs", "targets"):
+        moved = getattr(group.tasks[0], part).copy()
+        moved[0, 0] += 1e-15
+        task = dataclasses.replace(group.tasks[0], **{part: moved})
+        changed = dataclasses.replace(group, tasks=(task, *group.tasks[1:]))
+        assert digest_of(dataclasses.replace(plan, groups=(changed,))) != digest_of(plan)
+    assert digest_of(plan) == there["groups"][0]["data"]
 
 
 def test_the_fingerprint_is_of_what_computes(tmp_path, monkeypatch):
