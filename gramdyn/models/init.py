@@ -25,12 +25,14 @@ class Parametrization(NamedTuple):
     Attributes:
         multiplier: Whether the scale is a forward multiplier on N(0, 1) weights.
         readout_power: The readout is of order N^-power at initialisation.
-        scaled: Whether scales follow the width; where not, `weight_scale` is that of all layers.
+        scaled: Whether scales follow the width.
+        tied: Whether `weight_scale` is that of the readout too, not of the hidden layers alone.
     """
 
     multiplier: bool
     readout_power: float
     scaled: bool = True
+    tied: bool = False
 
 
 class Padded(NamedTuple):
@@ -49,7 +51,8 @@ PARAMETRIZATIONS: dict[str, Parametrization] = {
     "standard": Parametrization(False, 0.5),
     "ntk": Parametrization(True, 0.5),
     "mean_field": Parametrization(True, 1.0),
-    "unscaled": Parametrization(False, 0.0, scaled=False),
+    "tied": Parametrization(False, 0.5, tied=True),
+    "unscaled": Parametrization(False, 0.0, scaled=False, tied=True),
 }
 
 
@@ -76,6 +79,7 @@ def init_network(
         standard     hidden N(0, sigma^2 g/fan_in);              readout alpha N(0, 1/N)
         ntk          hidden sigma N(0, 1) times sqrt(g/fan_in);  readout N(0, 1) times alpha/sqrt(N)
         mean_field   hidden as ntk;                              readout N(0, 1) times alpha/N
+        tied         hidden as standard;                         readout alpha N(0, sigma^2/N)
         unscaled     hidden N(0, sigma^2);                       readout alpha N(0, sigma^2)
 
     where "times" is a forward multiplier that does not train; each layer's `weight_variance` is
@@ -114,7 +118,7 @@ def init_network(
         normals, stds = _cut(flat, shapes), layer_stds(fans, activation, parametrization)
     else:
         normals, stds = _cut_padded(flat, shapes, jnp.asarray(padded.widths)), tuple(padded.stds)
-    if not law.scaled:
+    if law.tied:
         output_scale = output_scale * weight_scale
     hidden = [
         _hidden(normal, std, weight_scale, law, activation, bias)

@@ -6,7 +6,7 @@ from gramdyn.report.cells import Cell
 from gramdyn.report.curves import Curve, after_start, curves_along
 from gramdyn.report.lines import LineLook, curve_picture
 from gramdyn.report.picture import Picture
-from gramdyn.report.roles import Roles, choose_roles, last_cells, place_title, varying
+from gramdyn.report.roles import Roles, cell_a_panel, told_networks
 from gramdyn.report.styles import Styles
 
 # Records in the order of their rows, and what the vertical axis of the row says.
@@ -24,7 +24,7 @@ def draw_currents(cells: Sequence[Cell]) -> Picture | None:
     there = [cell for cell in cells if any(map(cell.has, _ROWS))]
     # In a single hidden layer nothing is carried and no flip is felt.
     deep = [cell for cell in there if cell.node.data.sizes["hidden"] > 1] or there
-    facet, chosen = _a_cell_a_panel(deep)
+    facet, chosen = cell_a_panel(deep, _LIMIT)
     curves = [curve for name in _ROWS for curve in _share_curves(chosen, name)]
     if not curves:
         return None
@@ -40,7 +40,7 @@ def draw_currents(cells: Sequence[Cell]) -> Picture | None:
         "the layer's own learning; of the smooth movement of q that layers above cause by moving, "
         "not the next layer by learning; of the whole movement of q, since the saved step before, "
         "that mask flips cause. Median over seeds, a colour a layer, no line where a share is 0 "
-        "throughout." + _told_networks(chosen, deep, facet),
+        "throughout." + told_networks(chosen, deep, facet),
         law="d<i>z</i><sup>l</sup>/d<i>t</i> = &sum;<sub>k&lt;l</sub> Γ<sup>lk</sup> (own "
         "learning of layer <i>k</i>) + own learning: operators Γ carry the movement of "
         "lower layers up. <i>q</i><sup>l</sup> = ∂<i>f</i>/∂<i>h</i><sup>l</sup> obeys a like law "
@@ -51,7 +51,7 @@ def draw_currents(cells: Sequence[Cell]) -> Picture | None:
 def draw_decay_share(cells: Sequence[Cell]) -> Picture | None:
     """Share of each trained layer in the residual's decay over time."""
     there = [cell for cell in cells if cell.has("decay_share")]
-    facet, chosen = _a_cell_a_panel(there)
+    facet, chosen = cell_a_panel(there, _LIMIT)
     curves = curves_along(chosen, "decay_share", "layer")
     if not curves:
         return None
@@ -63,28 +63,14 @@ def draw_decay_share(cells: Sequence[Cell]) -> Picture | None:
         title="Which layers the residual decays by",
         text="Share of each trained layer's kernel in the speed at which the residual shrinks; the "
         "shares of a network sum to 1. Median over seeds, a colour a layer."
-        + _told_networks(chosen, there, facet),
+        + told_networks(chosen, there, facet),
         law="d<i>r</i>/d<i>t</i> = &minus;<i>s</i> &sum;<sub>l</sub> <i>K</i><sup>l</sup><i>r</i>: "
         "the share of layer <i>l</i> is <i>r</i><sup>T</sup><i>K</i><sup>l</sup><i>r</i> / "
         "<i>r</i><sup>T</sup><i>K r</i>.",
     )
 
 
-def _a_cell_a_panel(cells: Sequence[Cell]) -> tuple[str | None, list[Cell]]:
-    """The axis with a panel a value, depth if it varies; the last cell at some of its values."""
-    if not cells:
-        return None, []
-    facet = "depth" if "depth" in varying(cells) else choose_roles(cells).colour
-    return facet, last_cells(cells, facet, _LIMIT)
-
-
 def _share_curves(cells: Sequence[Cell], name: str) -> list[Curve]:
     curves = curves_along(cells, name, "hidden", share=name)
     # Before the first step nothing has flipped.
     return after_start(curves) if name == "flip_current" else curves
-
-
-def _told_networks(chosen: Sequence[Cell], cells: Sequence[Cell], facet: str | None) -> str:
-    """A sentence on the axes that vary in the sweep but not in the picture."""
-    alike = [name for name in varying(cells) if name != facet and name not in varying(chosen)]
-    return f" Networks of {place_title(chosen[0].place, alike)}." if alike else ""

@@ -21,6 +21,7 @@ from gramdyn.report.deviation import draw_deviation
 from gramdyn.report.flips import draw_flips
 from gramdyn.report.losses import draw_loss
 from gramdyn.report.matrices import draw_coactivation, draw_layer_kernels
+from gramdyn.report.modes import draw_mode_times, draw_modes
 from gramdyn.report.movement import draw_movement, draw_movement_by_width
 from gramdyn.report.phase import draw_phase
 from gramdyn.report.picture import Picture
@@ -71,6 +72,8 @@ def draw_pictures(tree: xr.DataTree) -> list[Picture]:
     drawn = [
         draw_loss(cells, styles),
         draw_phase(cells),
+        draw_mode_times(cells),
+        draw_modes(cells),
         draw_layer_kernels(cells, manifest),
         draw_deviation(cells),
         draw_movement_by_width(cells),

@@ -185,3 +185,22 @@ def at_ends(placed: Sequence[AnyPlaced], names: Sequence[str]) -> list[AnyPlaced
 
 def _at(cells: Sequence[Cell], name: str, value: Any) -> list[Cell]:
     return [cell for cell in cells if cell.place.get(name) == value]
+
+
+def cell_a_panel(cells: Sequence[Cell], limit: int) -> tuple[str | None, list[Cell]]:
+    """The axis with a panel a value, depth if it varies; the last cell at some of its values.
+
+    Args:
+        cells: The cells.
+        limit: Panels at most.
+    """
+    if not cells:
+        return None, []
+    facet = "depth" if "depth" in varying(cells) else choose_roles(cells).colour
+    return facet, last_cells(cells, facet, limit)
+
+
+def told_networks(chosen: Sequence[Cell], cells: Sequence[Cell], facet: str | None) -> str:
+    """A sentence on the axes that vary in the sweep but not in the picture."""
+    alike = [name for name in varying(cells) if name != facet and name not in varying(chosen)]
+    return f" Networks of {place_title(chosen[0].place, alike)}." if alike else ""
