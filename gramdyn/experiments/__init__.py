@@ -7,6 +7,9 @@ from gramdyn.experiments import (
     field_checks,
     infinite_width,
     lazy_limit,
+    linear_conservation,
+    linear_phases,
+    linear_plateaus,
     operators_depth,
     weight_checks,
 )
@@ -28,4 +31,7 @@ __all__ = [
 ]
 
 del closure_depth, closure_one_layer, exact_fields, infinite_width, lazy_limit, operators_depth
+del linear_phases
 del field_checks, weight_checks
+del linear_conservation
+del linear_plateaus
