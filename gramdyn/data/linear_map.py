@@ -1,11 +1,12 @@
 """The task of a linear map itself: white inputs, targets by their singular values."""
 
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 from jaxtyping import Float
 
-from gramdyn._checks import check, check_bool, check_positive_int
+from gramdyn._checks import check, check_bool, check_positive_int, check_seed
 from gramdyn.data._random import make_generator, random_frame
 from gramdyn.data.task import Task, make_task
 
@@ -41,6 +42,7 @@ def linear_map(
         InputError: An argument out of its range, both or neither of values and bounds.
     """
     shape = check_positive_int("n_outputs", n_outputs), check_positive_int("n_inputs", n_inputs)
+    check_seed("seed", seed)
     given = (singular_values is None) != (between is None)
     check(given, "singular_values", "be given, or else `between`", singular_values)
     if between is None:
@@ -63,15 +65,20 @@ def linear_map(
     return make_task(np.eye(n_inputs), target.T, name="linear_map", notes=notes)
 
 
+def _is_number(value: Any) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool)
+
+
 def _check_values(given: Sequence[float] | None, most: int) -> Float[np.ndarray, "k"]:
     demand = f"hold 1 to {most} finite numbers of at least 0"
     good = isinstance(given, tuple | list) and 1 <= len(given) <= most
-    good = good and all(isinstance(x, int | float) and 0 <= x < np.inf for x in given or ())
+    good = good and all(_is_number(x) and 0 <= x < np.inf for x in given or ())
     check(good, "singular_values", demand, given)
     return np.sort(np.asarray(given, np.float64))[::-1]
 
 
 def _draw_values(between: Sequence[float], count: int, seed: int) -> Float[np.ndarray, "k"]:
-    good = len(between) == 2 and 0 <= between[0] <= between[1] < np.inf
+    good = isinstance(between, tuple | list) and len(between) == 2
+    good = good and all(map(_is_number, between)) and 0 <= between[0] <= between[1] < np.inf
     check(good, "between", "be a pair (low, high) with 0 <= low <= high", between)
     return np.sort(make_generator(seed, "values").uniform(between[0], between[1], count))[::-1]

@@ -1,12 +1,13 @@
 """What a linear network sees of its data: two moments, whatever the number of samples."""
 
+import math
 from typing import Any
 
 import equinox as eqx
 import numpy as np
 from jaxtyping import Array, Float
 
-from gramdyn._checks import check_positive
+from gramdyn._checks import check_matrix, check_positive
 from gramdyn.data.task import Task
 
 
@@ -78,16 +79,18 @@ def task_moments(task: Task, scale: float = 1.0) -> Moments:
         scale: Factor s of the loss: 1 for the sum over samples, 1/n for the mean.
 
     Raises:
-        InputError: for a factor that is not above 0.
+        InputError: for a factor that is not above 0, or data that are not finite.
 
-    Cost: n d (d + C) multiplications and one eigendecomposition of a d x d matrix.
+    Cost: some n d (d + C) multiplications and a singular value decomposition of a d x d matrix.
     """
     scale = check_positive("scale", scale)
-    inputs, targets = np.asarray(task.inputs, np.float64), np.asarray(task.targets, np.float64)
-    moment, cross = scale * inputs.T @ inputs, scale * targets.T @ inputs
+    inputs, targets = check_matrix("inputs", task.inputs), check_matrix("targets", task.targets)
+    moment = scale * inputs.T @ inputs
     white = np.array_equal(moment, np.eye(len(moment)))
-    root, inverse = (moment, moment) if white else _root_and_inverse(moment)
-    target = cross @ inverse
+    if white:
+        root, target = moment, scale * targets.T @ inputs
+    else:
+        root, target = _root_and_target(inputs, targets, scale)
     floor = np.asarray(0.5 * scale * np.sum((targets - inputs @ target.T) ** 2))
     left, values, right = np.linalg.svd(target @ root, full_matrices=False)
     values = np.where(values > max(target.shape) * _EPS * values[0], values, 0.0)
@@ -99,12 +102,17 @@ def task_moments(task: Task, scale: float = 1.0) -> Moments:
 _EPS = float(np.finfo(np.float64).eps)
 
 
-def _root_and_inverse(
-    moment: Float[np.ndarray, "d d"],
-) -> tuple[Float[np.ndarray, "d d"], Float[np.ndarray, "d d"]]:
-    """Square root and pseudo-inverse of a symmetric positive semidefinite matrix."""
-    values, vectors = np.linalg.eigh(moment)
-    kept = values > len(values) * _EPS * max(values[-1], 0.0)
-    root = np.sqrt(np.where(kept, values, 0.0))
-    inverse = np.where(kept, 1.0 / np.where(kept, values, 1.0), 0.0)
-    return (vectors * root) @ vectors.T, (vectors * inverse) @ vectors.T
+def _root_and_target(
+    inputs: Float[np.ndarray, "n d"], targets: Float[np.ndarray, "n C"], scale: float
+) -> tuple[Float[np.ndarray, "d d"], Float[np.ndarray, "C d"]]:
+    """Sxx^(1/2) and T.
+
+    From the inputs themselves: Sxx has the square of their condition, and would lose as many digits
+    again. A rotation of the samples, the same of both, changes neither and leaves few of them.
+    """
+    d = inputs.shape[1]
+    rows = np.asarray(np.linalg.qr(np.hstack([inputs, targets]), mode="r")) * math.sqrt(scale)
+    left, values, right = np.linalg.svd(rows[:, :d], full_matrices=False)
+    kept = values > max(inputs.shape) * _EPS * values[0]
+    left, values, right = left[:, kept], values[kept], right[kept]
+    return (right.T * values) @ right, (rows[:, d:].T @ left / values) @ right

@@ -57,7 +57,8 @@ def along_modes(
     """
     layers = [layer for layer in network.layers if isinstance(layer, Dense)]
     plain = len(layers) == len(network.layers) and all(one.scale is None for one in layers)
-    check(plain, "network", "have dense layers without multipliers", network)
+    told = [(type(layer).__name__, getattr(layer, "scale", None)) for layer in network.layers]
+    check(plain, "network", "have dense layers without multipliers", told)
     frames = [*_frames(layers[:-1], right), left]
     rank = min(frame.shape[1] for frame in frames)
     entries = jnp.broadcast_to(jnp.asarray(entries, left.dtype), left.shape[1:])[:rank]

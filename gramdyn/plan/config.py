@@ -5,7 +5,7 @@ import inspect
 import json
 from collections.abc import Callable, Sequence
 from functools import cache
-from typing import Annotated, Any, Literal, get_args
+from typing import Annotated, Any, Literal, NoReturn, get_args
 
 from pydantic import (
     BaseModel,
@@ -234,9 +234,9 @@ class Config(Strict):
             _check_moments(self.network, self.loss)
             return self
         if self.network.init != "gaussian":
-            raise ValueError(f"network.init {self.network.init} needs coordinates: moments")
+            _refuse("network.init", f"{self.network.init} needs coordinates: moments")
         if self.network.depth == 0:
-            raise ValueError("network.depth 0 needs coordinates: moments")
+            _refuse("network.depth", "0 needs coordinates: moments")
         return self
 
     def resolved(self) -> dict[str, Any]:
@@ -249,14 +249,22 @@ class Config(Strict):
 
 
 def _check_moments(network: NetworkConfig, loss: LossConfig) -> None:
-    """Refuse what is no linear network under squared loss."""
-    told = f"activation {network.activation}, bias {network.bias}, centred {network.centred}"
-    if network.activation != "linear" or network.bias or network.centred:
-        raise ValueError(
-            f"coordinates moments need a linear network without bias or centring, but have {told}"
-        )
+    """Refuse what is no linear network under squared loss, or no start of one."""
+    needs = "coordinates moments need a linear network without bias or centring"
+    for key, wanted in (("activation", "linear"), ("bias", False), ("centred", False)):
+        if (given := getattr(network, key)) != wanted:
+            _refuse(f"network.{key}", f"{needs}, but this is {given}")
     if loss.kind != "squared":
-        raise ValueError(f"coordinates moments need a squared loss, but have {loss.kind}")
+        _refuse("loss.kind", f"coordinates moments need a squared loss, but this is {loss.kind}")
+    plain = sorted(name for name, law in PARAMETRIZATIONS.items() if not law.multiplier)
+    if network.init != "gaussian" and network.parametrization not in plain:
+        told = f"{network.init} needs a parametrization without multipliers: {', '.join(plain)}"
+        _refuse("network.init", told)
+
+
+def _refuse(where: str, text: str) -> NoReturn:
+    """Tell what is wrong with a dotted key, seen from the top."""
+    raise PydanticCustomError("unfit", "{text}", {"text": text, "where": where})
 
 
 def known_keys(path: Sequence[Any], data: Any) -> list[str]:

@@ -119,7 +119,7 @@ def _key_path(mistake: dict[str, Any], data: Any) -> list[Any]:
             path.append(part)
             data = data[part] if inside or at else None
     where = (mistake.get("ctx") or {}).get("where")
-    return [*path, where] if where else path
+    return [*path, *where.split(".")] if where else path
 
 
 def _line_number(data: Any, path: Sequence[Any]) -> int | None:
@@ -147,7 +147,7 @@ def _text(mistake: dict[str, Any], path: list[Any], data: Any) -> str:
     if kind == "missing":
         return "is missing"
     message = mistake["msg"].removeprefix("Value error, ")
-    if kind in ("unknown_name", "unknown_kind", "value_error"):
+    if kind in ("unknown_name", "unknown_kind", "unfit", "value_error"):
         return message
     return f"{message[0].lower()}{message[1:]} (got {given!r})"
 

@@ -130,7 +130,15 @@ class MomentSystem(AbstractSystem):
         layers = [layer for layer in self.start.layers if isinstance(layer, Dense)]
         plain = len(layers) == len(self.start.layers) and all(one.bias is None for one in layers)
         linear = plain and all(layer.activation.name == "linear" for layer in layers)
-        check(linear, "network", "be linear without biases for moment coordinates", self.start)
+        told = [
+            (
+                type(one).__name__,
+                one.activation.name,
+                f"bias {getattr(one, 'bias', None) is not None}",
+            )
+            for one in self.start.layers
+        ]
+        check(linear, "network", "be linear without biases for moment coordinates", told)
         own = (layers[0].weight.shape[1], layers[-1].weight.shape[0])
         fits = own == (self.moments.n_inputs, self.moments.n_outputs)
         shape = (self.moments.n_inputs, self.moments.n_outputs)
