@@ -8,6 +8,7 @@ from gramdyn.experiments import (
     infinite_width,
     lazy_limit,
     linear_conservation,
+    linear_convergence,
     linear_phases,
     linear_plateaus,
     operators_depth,
@@ -33,5 +34,5 @@ __all__ = [
 del closure_depth, closure_one_layer, exact_fields, infinite_width, lazy_limit, operators_depth
 del linear_phases
 del field_checks, weight_checks
-del linear_conservation
+del linear_conservation, linear_convergence
 del linear_plateaus

@@ -27,9 +27,9 @@ from gramdyn.report.theme import translucent
 
 _LIMIT = 6
 _LAW = (
-    "A mode is a singular triplet (&sigma;, u, v) of the target. Along balanced weights its strength "
-    "<i>s</i> obeys d<i>s</i>/d<i>t</i> = <i>L</i> <i>s</i><sup>2 &minus; 2/<i>L</i></sup> "
-    "(&sigma; &minus; <i>s</i>), <i>L</i> = depth + 1 layers"
+    "A mode is a singular triplet (&sigma;, u, v) of the target. Along balanced weights its "
+    "strength <i>s</i> obeys d<i>s</i>/d<i>t</i> = "
+    "<i>L</i> <i>s</i><sup>2 &minus; 2/<i>L</i></sup> (&sigma; &minus; <i>s</i>), <i>L</i> = depth + 1 layers"
 )
 
 
@@ -69,14 +69,16 @@ def draw_mode_times(cells: Sequence[Cell]) -> Picture | None:
         name="mode_times",
         title=f"Time to learn each mode over {axis_title(across)}",
         text="Time, steps times step size, at which a mode first reaches the share of its "
-        "singular value that the record asks for. Line: median over seeds, a colour a mode. Band: 10 to 90 % of them, on the "
-        "solid lines. A line ends where half of the runs did not learn the mode in the time they "
-        "had." + (" Of the axes shown by dashes both ends are drawn." if rest else ""),
+        "singular value that the record asks for. Line: median over seeds, a colour a mode. Band: "
+        "10 to 90 % of them, on the solid lines. A line ends where half of the runs did not learn "
+        "the mode in the time they had."
+        + (" Of the axes shown by dashes both ends are drawn." if rest else ""),
         figure=_draw(rows, across, styles),
         rows=rows,
-        law=f"{_LAW}: from a small start it waits for a time of the order of log(1/<i>s</i>)/&sigma; for "
-        "two layers, and <i>s</i><sup>&minus;(1 &minus; 2/<i>L</i>)</sup>/((<i>L</i> &minus; 2) &sigma;) for more, where "
-        "<i>s</i> is of the order of scale<sup><i>L</i></sup>.",
+        law=f"{_LAW}: from a small start it waits for a time of the order of "
+        "log(1/<i>s</i>)/&sigma; for two layers, and of "
+        "<i>s</i><sup>&minus;(1 &minus; 2/<i>L</i>)</sup>/((<i>L</i> &minus; 2) &sigma;) for more, "
+        "where <i>s</i> is of the order of scale<sup><i>L</i></sup>.",
     )
 
 
