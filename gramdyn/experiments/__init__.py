@@ -9,6 +9,7 @@ from gramdyn.experiments import (
     lazy_limit,
     linear_conservation,
     linear_convergence,
+    linear_modes,
     linear_phases,
     linear_plateaus,
     operators_depth,
@@ -36,3 +37,4 @@ del linear_phases
 del field_checks, weight_checks
 del linear_conservation, linear_convergence
 del linear_plateaus
+del linear_modes
