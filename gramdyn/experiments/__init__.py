@@ -9,9 +9,11 @@ from gramdyn.experiments import (
     lazy_limit,
     linear_conservation,
     linear_convergence,
+    linear_descent,
     linear_modes,
     linear_phases,
     linear_plateaus,
+    linear_riccati,
     operators_depth,
     weight_checks,
 )
@@ -35,6 +37,7 @@ __all__ = [
 del closure_depth, closure_one_layer, exact_fields, infinite_width, lazy_limit, operators_depth
 del linear_phases
 del field_checks, weight_checks
-del linear_conservation, linear_convergence
+del linear_conservation, linear_convergence, linear_descent
 del linear_plateaus
 del linear_modes
+del linear_riccati
