@@ -58,7 +58,7 @@ def _distances(axes: Axes, trees: Sequence[xr.DataTree]) -> None:
             gap[seen], distance[seen], "o", color=colour, ms=4.5, mew=0, alpha=0.7, label=name
         )
         shown.append(distance[seen])
-    gaps = np.geomspace(0.5, 4.0, 40)
+    gaps = np.geomspace(1.0, 4.0, 40)
     law = [_aligned_distance(np.array([0.0, gap, 99.0]), _sigma(trees[0]), 1) for gap in gaps]
     axes.plot(gaps, law, color=SOFT, linewidth=1.2, label="two aligned modes", zorder=1)
     axes.set_xscale("log")
