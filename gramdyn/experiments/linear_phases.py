@@ -52,7 +52,8 @@ def draw(trees: Sequence[xr.DataTree]) -> Figure:
     every = [middle[np.isfinite(middle)] for _, middle in times.values()]
     for part, depth in zip(parts, depths, strict=True):
         width = max(w for d, w in times if d == depth)
-        axes = new_axes(part, f"{depth + 1} layers", "scale of the start", "time to learn a mode")
+        told = "time to learn a mode" if depth == depths[0] else ""
+        axes = new_axes(part, f"{depth + 1} layers", "scale of the start", told)
         _draw_panel(axes, *times[depth, width])
         set_log_axis(axes, np.concatenate(every))
     parts[0].axes[0].legend(title="mode", **LEGEND)
@@ -78,7 +79,8 @@ def _draw_panel(axes: Axes, scales: np.ndarray, middle: np.ndarray) -> None:
 )
 def compare(trees: Sequence[xr.DataTree]) -> list[Row]:
     """Slope of the waiting time against the scale, by layers and width."""
-    values = np.linalg.svd(np.asarray(_targets(trees[0])), compute_uv=False)
+    first = next(iter(trees[0].children.values()))
+    values = np.linalg.svd(np.asarray(first["targets"])[0], compute_uv=False)
     rows = []
     for (depth, width), (scales, middle) in _times(trees[0]).items():
         small = (scales <= _SMALL)[:, None] & np.isfinite(middle)
@@ -87,10 +89,6 @@ def compare(trees: Sequence[xr.DataTree]) -> list[Row]:
         else:
             rows.append(_more_layers(depth, width, scales, middle[:, 0], small[:, 0]))
     return rows
-
-
-def _targets(tree: xr.DataTree) -> xr.DataArray:
-    return next(iter(tree.children.values()))["targets"].isel(task=0)
 
 
 def _two_layers(

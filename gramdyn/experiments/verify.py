@@ -23,7 +23,15 @@ from gramdyn.experiments.moment import Moment
 from gramdyn.models.network import Network
 from gramdyn.plan.config import Config
 from gramdyn.plan.plan import Group, Plan, make_plan
-from gramdyn.systems import NetworkFields, NetworkSystem
+from gramdyn.systems import (
+    AbstractFields,
+    AbstractSystem,
+    MomentFields,
+    MomentSystem,
+    NetworkFields,
+    NetworkSystem,
+    SquaredLoss,
+)
 
 
 @dataclass(frozen=True)
@@ -121,17 +129,17 @@ def _run(group: Group, plan: Plan) -> _Run:
     dtype = plan.runtime.dtype
     n = group.n_steps
     steps = sorted({0, n // 3, 2 * n // 3, n})
-    record = Record([Instant("weights", _leaves)], at=steps)
+    record = Record([Instant("weights", _leaves, needs=AbstractFields)], at=steps)
     with plan.runtime.precision():
         params = jax.tree.map(lambda leaf: jnp.asarray(_cast(leaf, dtype)[0]), group.params)
         system, scheme = group.build(params)
-        assert isinstance(system, NetworkSystem)
+        _check_lawful(system)
         diverged = plan.config.runtime.diverged_above
         result = simulate(system, scheme, n, record, diverged_above=diverged)
     structure = jax.tree.structure(system.initial_state())
     host: dict[str, np.ndarray] = {name: np.asarray(leaf) for name, leaf in result.records.items()}
     with jax.enable_x64(True):
-        system = _as_float64(system)
+        system = _as_float64(_on_data(system, group))
         moments = {}
         for i, step in enumerate(result.steps):
             leaves = [host[str(k)][i] for k in range(len(host))]
@@ -140,6 +148,24 @@ def _run(group: Group, plan: Plan) -> _Run:
                 moments[int(step)] = _start_at(system, _as_float64(state))
         step_size = jnp.asarray(np.asarray(result.step_size), jnp.float64)
     return _Run(moments, scheme.with_step_size(step_size), _note(result, moments))
+
+
+def _check_lawful(system: AbstractSystem) -> None:
+    """Refuse what the laws say nothing of."""
+    lawful = isinstance(system, NetworkSystem | MomentSystem) and system.start.depth > 0
+    if not lawful:
+        raise InputError("The laws are those of networks with hidden layers; this run has none.")
+
+
+def _on_data(system: AbstractSystem, group: Group) -> NetworkSystem:
+    """The system of the group's first run on its training samples, whatever its coordinates."""
+    if isinstance(system, NetworkSystem):
+        return system
+    assert isinstance(system, MomentSystem)
+    task = group.tasks[int(group.params["task"][0])].cast(jnp.float64)
+    loss = SquaredLoss(group.config.loss.reduction)
+    inputs, targets = jnp.asarray(task.inputs), jnp.asarray(task.targets)
+    return NetworkSystem(system.start, None, inputs, targets, loss)
 
 
 def _note(result: Result, moments: dict[int, NetworkSystem]) -> str:
@@ -151,7 +177,7 @@ def _note(result: Result, moments: dict[int, NetworkSystem]) -> str:
     return "nothing moved" if still else ""
 
 
-def _leaves(fields: NetworkFields) -> dict[str, Any]:
+def _leaves(fields: NetworkFields | MomentFields) -> dict[str, Any]:
     """The trained arrays, by number."""
     leaves = jax.tree.leaves(fields.network.partition()[0])
     return {str(i): leaf for i, leaf in enumerate(leaves)}

@@ -10,6 +10,7 @@ from gramdyn.experiments.activations import is_homogeneous, is_linear
 from gramdyn.experiments.laws import Found, law
 from gramdyn.experiments.moment import Moment, compare, relative, worst
 from gramdyn.kernels.compare import frobenius
+from gramdyn.kernels.linear import layer_map_velocities
 from gramdyn.models.layers import Dense
 from gramdyn.models.network import Network
 from gramdyn.systems import NetworkFields, NetworkSystem
@@ -158,3 +159,35 @@ def _after_step(system: NetworkSystem, scheme: AbstractScheme) -> list[Float[Arr
     state = system.initial_state()
     state, _ = scheme.step(system, state, scheme.init(state), system.fields(state))
     return [trace.pre for trace in system.fields(state).traces]
+
+
+def _is_linear_map(network: Network) -> bool:
+    """Whether all layers are linear without biases."""
+    dense = [layer for layer in network.layers if isinstance(layer, Dense)]
+    plain = len(dense) == len(network.layers) and all(one.bias is None for one in dense)
+    return plain and all(is_linear(layer.activation) for layer in dense)
+
+
+@law(
+    "linear kernels = Gram form",
+    needs="kernels",
+    source="arXiv 2511.10362",
+    applies=lambda network, scheme: _is_linear_map(network),
+)
+def linear_kernels(moment: Moment) -> Found:
+    """K^l r, layer by layer, is what each layer's share in dPi/dt does to the inputs.
+
+    The share is (W_L ... W_{l+1})(W_L ... W_{l+1})^T error (W_{l-1} ... W_1)^T (W_{l-1} ... W_1),
+    with error = -s r^T X, times the square of the layer's multiplier.
+    """
+    fields, inputs = moment.fields, moment.system.inputs
+    layers = [layer for layer in fields.network.layers if isinstance(layer, Dense)]
+    error = -fields.loss_scale * fields.residual.T @ inputs
+    shares = layer_map_velocities([layer.matrix() for layer in layers], error)
+    errors = []
+    for kernel, i in zip(fields.layer_kernels, fields.trained, strict=True):
+        scale = layers[i].scale
+        square = 1.0 if scale is None else scale**2
+        moved = -fields.loss_scale * jnp.einsum("mcne,ne->mc", kernel, fields.residual)
+        errors.append(relative(moved, square * inputs @ shares[i].T))
+    return Found(worst(errors))

@@ -29,7 +29,8 @@ _LIMIT = 6
 _LAW = (
     "A mode is a singular triplet (&sigma;, u, v) of the target. Along balanced weights its "
     "strength <i>s</i> obeys d<i>s</i>/d<i>t</i> = "
-    "<i>L</i> <i>s</i><sup>2 &minus; 2/<i>L</i></sup> (&sigma; &minus; <i>s</i>), <i>L</i> = depth + 1 layers"
+    "<i>L</i> <i>s</i><sup>2 &minus; 2/<i>L</i></sup> (&sigma; &minus; <i>s</i>), "
+    "<i>L</i> = depth + 1 layers"
 )
 
 

@@ -10,7 +10,7 @@ import gramdyn as gd
 from gramdyn import cli
 from gramdyn.data import make_task
 from gramdyn.dynamics import GradientDescent
-from gramdyn.experiments import field_checks, laws, verify
+from gramdyn.experiments import field_checks, laws, verify, weight_checks
 from gramdyn.experiments.laws import LAWS, Sizes, samples_for
 from gramdyn.experiments.moment import Moment
 from gramdyn.kernels import gram, operators
@@ -39,16 +39,21 @@ def system(seed=0):
     return gd.make_system(network, task, loss=gd.SquaredLoss("mean"), coordinates="weights")
 
 
-def failing(seed=0):
+# Of linear networks alone.
+LINEAR = {"linear kernels = Gram form"}
+
+
+def failing(seed=0, moment=None, among=LAWS.keys() - LINEAR):
     """Laws that fail, unjitted, so that what is monkeypatched is what runs."""
-    moment = Moment(system(seed), GradientDescent(0.5))
-    found = {name: one.check(moment) for name, one in LAWS.items()}
+    moment = moment or Moment(system(seed), GradientDescent(0.5))
+    found = {name: LAWS[name].check(moment) for name in among}
     return {name for name, one in found.items() if not one.error <= LAWS[name].tolerance}
 
 
 def test_every_law_holds():
     moment = Moment(system(), GradientDescent(0.5))
-    assert all(one.applies(moment.system.start, moment.scheme) for one in LAWS.values())
+    applying = {n for n, one in LAWS.items() if one.applies(moment.system.start, moment.scheme)}
+    assert applying == LAWS.keys() - LINEAR
     assert failing() == set()
     assert int(field_checks.exact_step(moment).seen) > 0
 
@@ -97,7 +102,7 @@ BREAKS = {
         *(activations, "leaky_mask"),
         lambda pre, slope, original=activations.leaky_mask: original(pre, slope + 1e-6),
         # Both coordinates step by the same wrong mask, and so agree.
-        LAWS.keys() - {"Grams and kernels >= 0", "Gram coordinates = weights"},
+        LAWS.keys() - LINEAR - {"Grams and kernels >= 0", "Gram coordinates = weights"},
     ),
     "operator": (
         *(field_checks, "apply_operator", scaled(operators.apply_operator, 1 + 1e-9)),
@@ -151,7 +156,7 @@ def test_a_config_in_its_own_precision_and_coordinates():
     assert (plan.runtime.dtype, plan.groups[0].coordinates) == ("float32", "weights")
     verdicts, told = verified(CONFIG)
     # Learning reaches no q through a layer without a bias.
-    assert verdicts.keys() == LAWS.keys() - {"conjugate fields by P"}
+    assert verdicts.keys() == LAWS.keys() - LINEAR - {"conjugate fields by P"}
     assert all(verdict.holds for verdict in verdicts.values())
     assert {verdict.group for verdict in verdicts.values()} == {"runs"}
     assert told == ["group 1 of 1: runs, 6 steps"]
@@ -201,3 +206,37 @@ def test_a_broken_law_is_status_one_and_its_row(monkeypatch, capsys, tmp_path):
     }
     assert {name for name, line in told.items() if "FAILS" in line} == KERNELS
     assert {name for name, line in told.items() if "holds" in line} == told.keys() - KERNELS
+
+
+MOMENTS = """
+task: {kind: gaussian, n_samples: 7, n_inputs: 5, n_outputs: 3, target: random}
+network: {widths: [6, 4], activation: linear, readout: trained, parametrization: ntk}
+coordinates: moments
+scheme: {kind: gradient_flow, method: midpoint, step_size: 0.02, n_steps: 6}
+"""
+
+
+def test_a_run_in_moment_coordinates_is_checked_on_its_samples():
+    verdicts, _ = verified(MOMENTS)
+    assert LINEAR <= verdicts.keys()
+    assert all(verdict.holds for verdict in verdicts.values())
+
+
+@pytest.mark.parametrize(
+    ("module", "name"), [(layers, "layer_kernel"), (weight_checks, "layer_map_velocities")]
+)
+def test_kernels_and_gram_form_of_linear_layers_check_each_other(module, name, monkeypatch):
+    task = make_plan(parse_config(MOMENTS)).groups[0].tasks[0]
+    linear = gd.init_network(
+        *(jax.random.key(0), 5, (6, 4), 3), activation=gd.linear(), train_readout=True
+    )
+    start = gd.make_system(linear, task, coordinates="weights")
+    assert failing(moment=Moment(start, GradientDescent(0.5)), among=LINEAR) == set()
+    monkeypatch.setattr(module, name, scaled(getattr(module, name), 1 + 1e-9))
+    assert failing(moment=Moment(start, GradientDescent(0.5)), among=LINEAR) == LINEAR
+
+
+def test_a_map_without_hidden_layers_has_no_laws():
+    text = MOMENTS.replace("widths: [6, 4]", "width: 4, depth: 0")
+    with pytest.raises(gd.InputError, match="networks with hidden layers"):
+        verified(text)
