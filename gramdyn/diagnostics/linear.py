@@ -47,7 +47,7 @@ def learned_modes(fields: MomentFields) -> dict[str, Array]:
     """
     values, strengths = jnp.asarray(fields.moments.values), fields.mode_strengths
     left, right = jnp.asarray(fields.moments.left), jnp.asarray(fields.moments.right)
-    off = frobenius(fields.white_map - (left * strengths) @ right.T)
+    off = frobenius(fields.white_map - (left * strengths[None, :]) @ right.T)
     size = jnp.linalg.norm(values)
     scale = jnp.where(values > 0, values, jnp.where(values[0] > 0, values[0], 1.0))
     return {

@@ -65,7 +65,7 @@ def along_modes(
     if n_modes is not None:
         entries = jnp.where(jnp.arange(rank) < n_modes, entries, 0.0)
     pairs = itertools.pairwise(frames)
-    weights = [(upper[:, :rank] * entries) @ lower[:, :rank].T for lower, upper in pairs]
+    weights = [(upper[:, :rank] * entries[None, :]) @ lower[:, :rank].T for lower, upper in pairs]
     spots = lambda tree: [layer.weight for layer in tree.layers]  # noqa: E731
     found: Network = eqx.tree_at(spots, network, weights)
     return found
@@ -77,5 +77,5 @@ def _frames(layers: list[Dense], right: Float[Array, "d k"]) -> list[Float[Array
     for layer in layers:
         columns, triangle = jnp.linalg.qr(layer.weight @ frames[-1])
         # Signs that the factorisation leaves open would bias it.
-        frames.append(columns * jnp.where(jnp.diagonal(triangle) < 0, -1.0, 1.0))
+        frames.append(columns * jnp.where(jnp.diagonal(triangle) < 0, -1.0, 1.0)[None, :])
     return frames
