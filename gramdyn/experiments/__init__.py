@@ -10,6 +10,7 @@ from gramdyn.experiments import (
     linear_conservation,
     linear_convergence,
     linear_descent,
+    linear_dissipation,
     linear_modes,
     linear_phases,
     linear_plateaus,
@@ -37,7 +38,7 @@ __all__ = [
 del closure_depth, closure_one_layer, exact_fields, infinite_width, lazy_limit, operators_depth
 del linear_phases
 del field_checks, weight_checks
-del linear_conservation, linear_convergence, linear_descent
+del linear_conservation, linear_convergence, linear_descent, linear_dissipation
 del linear_plateaus
 del linear_modes
 del linear_riccati
