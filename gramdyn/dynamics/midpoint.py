@@ -1,11 +1,13 @@
 """Gradient flow by the implicit midpoint method, which keeps quadratic invariants."""
 
 import functools
+from collections.abc import Callable
 from typing import Any
 
 import equinox as eqx
 import jax
 import jax.numpy as jnp
+from jax import lax
 from jaxtyping import Array, Bool, Float, Int
 
 from gramdyn._checks import check_positive_int
@@ -23,7 +25,8 @@ class ImplicitMidpoint(AbstractScheme):
     Every quadratic invariant of the flow, such as W_{l+1}^T W_{l+1} - W_l W_l^T of linear layers,
     is kept to rounding, whatever the step: what is wrong is the trajectory, by order dt^2. The
     equation is solved by fixed-point iteration, which contracts while dt times half the largest
-    rate is below 1.
+    rate is below 1. Where the velocity jumps, as where the mask of a ReLU flips, it may have no
+    solution at all: half of such runs end there with status "step_limit".
 
     Attributes:
         step_size: Time step dt, a number or `Relative`.
@@ -51,33 +54,41 @@ class ImplicitMidpoint(AbstractScheme):
 
     def step(self, system: AbstractSystem, state: Any, memory: Any, fields: Any) -> Any:
         """One step of length dt."""
-        import optimistix  # half a second to import, and most runs do not need it
-
         # A run that failed stands still; without this it would use up its iterations every step.
         dt = jnp.where(memory | ~jnp.isfinite(fields.loss), 0.0, jnp.asarray(self.step_size))
 
-        def refine(middle: Any, _: Any) -> Any:
+        def refine(middle: Any) -> Any:
             return add_step(state, dt / 2, system.velocity(middle))
 
         start = add_step(state, dt / 2, system.velocity(state, fields))
-        size = _largest(state)
-        close = _ROUNDING * jnp.finfo(size.dtype).eps
-        solution: Any = optimistix.fixed_point(
-            refine,
-            # In units of the largest entry: those near 0 need no more.
-            optimistix.FixedPointIteration(rtol=0.0, atol=close * size),  # type: ignore[arg-type]
-            start,
-            max_steps=self.max_steps,
-            throw=False,
-            # Never differentiated; the default prepares for it.
-            adjoint=optimistix.RecursiveCheckpointAdjoint(),
-        )
-        state = jax.tree.map(lambda old, middle: 2 * middle - old, state, solution.value)
-        return state, memory | (solution.result != optimistix.RESULTS.successful)
+        middle, solved = _fixed_point(refine, start, _largest(state), self.max_steps)
+        state = jax.tree.map(lambda old, middle: 2 * middle - old, state, middle)
+        return state, memory | ~solved
 
     def trouble(self, memory: Any) -> Int[Array, ""]:
         """`Status.STEP_LIMIT` once a step ran out of iterations."""
         return jnp.where(memory, Status.STEP_LIMIT, Status.OK).astype(jnp.int32)
+
+
+def _fixed_point(
+    refine: Callable[[Any], Any], start: Any, size: Float[Array, ""], max_steps: int
+) -> tuple[Any, Bool[Array, ""]]:
+    """Where `refine` stops to move, to rounding in units of `size`, and whether it did."""
+    # Of the largest entry: those near 0 need no more.
+    close = _ROUNDING * jnp.finfo(size.dtype).eps * size
+
+    def go_on(carry: Any) -> Bool[Array, ""]:
+        _, moved, count = carry
+        return (moved > close) & (count < max_steps)
+
+    def again(carry: Any) -> Any:
+        old, _, count = carry
+        new = refine(old)
+        return new, _largest(jax.tree.map(jnp.subtract, new, old)), count + 1
+
+    carry = (start, jnp.full_like(size, jnp.inf), jnp.zeros((), jnp.int32))
+    found, moved, _ = lax.while_loop(go_on, again, carry)
+    return found, moved <= close  # false for NaN as well
 
 
 def _largest(state: Any) -> Float[Array, ""]:

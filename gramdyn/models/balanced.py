@@ -63,7 +63,8 @@ def along_modes(
     rank = min(frame.shape[1] for frame in frames)
     entries = jnp.broadcast_to(jnp.asarray(entries, left.dtype), left.shape[1:])[:rank]
     if n_modes is not None:
-        entries = jnp.where(jnp.arange(rank) < n_modes, entries, 0.0)
+        places = jnp.arange(rank, dtype=jnp.int32)
+        entries = jnp.where(places < n_modes, entries, 0.0)
     pairs = itertools.pairwise(frames)
     weights = [(upper[:, :rank] * entries[None, :]) @ lower[:, :rank].T for lower, upper in pairs]
     spots = lambda tree: [layer.weight for layer in tree.layers]  # noqa: E731
