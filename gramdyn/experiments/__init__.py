@@ -7,14 +7,18 @@ from gramdyn.experiments import (
     field_checks,
     infinite_width,
     lazy_limit,
+    linear_adjacency,
     linear_conservation,
     linear_convergence,
     linear_descent,
     linear_dissipation,
+    linear_escape,
+    linear_hessian,
     linear_modes,
     linear_phases,
     linear_plateaus,
     linear_riccati,
+    linear_saddles,
     operators_depth,
     weight_checks,
 )
@@ -38,7 +42,10 @@ __all__ = [
 del closure_depth, closure_one_layer, exact_fields, infinite_width, lazy_limit, operators_depth
 del linear_phases
 del field_checks, weight_checks
-del linear_conservation, linear_convergence, linear_descent, linear_dissipation
+del linear_adjacency, linear_conservation, linear_convergence, linear_descent, linear_dissipation
 del linear_plateaus
 del linear_modes
 del linear_riccati
+del linear_hessian
+del linear_saddles
+del linear_escape
