@@ -10,6 +10,7 @@ from gramdyn.experiments import (
     linear_adjacency,
     linear_conservation,
     linear_convergence,
+    linear_data,
     linear_descent,
     linear_dissipation,
     linear_escape,
@@ -49,3 +50,4 @@ del linear_riccati
 del linear_hessian
 del linear_saddles
 del linear_escape
+del linear_data

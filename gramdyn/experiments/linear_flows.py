@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 import jax
 import jax.numpy as jnp
@@ -13,7 +13,8 @@ from gramdyn.data.moments import Moments, task_moments
 from gramdyn.data.task import make_task
 from gramdyn.deep_linear import Weights
 from gramdyn.diagnostics import Record
-from gramdyn.dynamics import RungeKutta4, simulate_many
+from gramdyn.dynamics import simulate_many
+from gramdyn.dynamics.registry import make_gradient_flow
 from gramdyn.models.activations import linear
 from gramdyn.models.layers import Dense
 from gramdyn.models.network import Network
@@ -56,8 +57,9 @@ def flow_from(
     n_steps: int,
     every: int,
     look: Sequence[str | Look] = ("loss",),
+    method: Literal["rk4", "midpoint"] = "rk4",
 ) -> Flow:
-    """Gradient flow from given weights, in steps of Runge-Kutta.
+    """Gradient flow from given weights.
 
     Args:
         starts: Weights W_1 to W_L of each start, all of the same widths.
@@ -66,11 +68,13 @@ def flow_from(
         n_steps: Number of steps.
         every: Steps between saved times.
         look: Diagnostics.
+        method: "rk4", or "midpoint", which keeps what the flow conserves.
     """
+    scheme = make_gradient_flow(step_size=step, method=method)
 
     def build(weights: tuple[Any, ...]) -> Any:
         layers = tuple(Dense(weight, None, None, linear()) for weight in weights)
-        return make_moment_system(Network(layers), moments), RungeKutta4(step)
+        return make_moment_system(Network(layers), moments), scheme
 
     with jax.enable_x64(True), jax.default_matmul_precision("highest"):
         stacked = tuple(jnp.asarray(np.stack(layer)) for layer in zip(*starts, strict=True))
