@@ -61,7 +61,7 @@ def _name_group(axes: Axes, place: float, name: str) -> None:
     axes.annotate(name, (place, -0.13), xycoords=across, ha="center", color=INK)
 
 
-def _draw_bar(axes: Axes, place: float, found: Shaped[np.ndarray, " runs"]) -> None:
+def _draw_bar(axes: Axes, place: int, found: Shaped[np.ndarray, " runs"]) -> None:
     """One bar: shares of the outcomes, one upon the other."""
     bottom = 0.0
     for outcome in OUTCOMES:

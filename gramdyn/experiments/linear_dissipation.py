@@ -1,6 +1,7 @@
 """Dissipation in deep linear networks: what the loss lost is the integral of |gradient|^2."""
 
 from collections.abc import Sequence
+from typing import Any
 
 import jax
 import numpy as np
@@ -99,7 +100,7 @@ def measure() -> xr.DataTree:
     return xr.DataTree.from_dict(nodes)
 
 
-def imbalance(node: xr.DataTree) -> Float[np.ndarray, "runs times"]:
+def imbalance(node: Any) -> Float[np.ndarray, "runs times"]:
     """Size of loss(0) - loss(t) - integral of |grad|^2."""
     loss, dissipated = np.asarray(node["loss"]), np.asarray(node["dissipated"])
     return np.abs(loss[:, :1] - loss - dissipated)
@@ -146,7 +147,7 @@ def compare(trees: Sequence[xr.DataTree]) -> list[Row]:
     return [row for name, node in tree.children.items() for row in _rows(_layers(name), node)]
 
 
-def _rows(layers: str, node: xr.DataTree) -> list[Row]:
+def _rows(layers: str, node: Any) -> list[Row]:
     worst = float(imbalance(node).max())
     rise = float(np.max(np.diff(np.asarray(node["loss"]), axis=1), initial=0.0))
     end = f"L = {layers}, t to {float(node['time'].max()):g}"
