@@ -45,8 +45,8 @@ def linear_system(
 
 def target_of(widths: Sequence[int], singular_values: Sequence[float]) -> Float[np.ndarray, "C d"]:
     """The target of `linear_system`, singular values on the diagonal."""
-    target = np.zeros((widths[-1], widths[0]))
-    np.fill_diagonal(target, [*singular_values, *[0.0] * (min(target.shape))][: min(target.shape)])
+    target, count = np.zeros((widths[-1], widths[0])), len(singular_values)
+    np.fill_diagonal(target[:count, :count], singular_values)
     return target
 
 
