@@ -76,7 +76,9 @@ def _saved_times(tree: xr.DataTree) -> Float[np.ndarray, " steps"]:
 def _exact(tree: xr.DataTree, depth: int) -> Float[np.ndarray, "modes steps"]:
     """Strengths over sigma, over the largest sigma where a mode has none."""
     times, sigma, start = _saved_times(tree), _sigma(tree), _start(tree, depth)
-    found = [mode_solution(depth + 1, one, start, times) / (one or sigma.max()) for one in sigma]
+    found = [
+        mode_solution(depth + 1, one, start, times) / (one or sigma.max()) for one in sigma.tolist()
+    ]
     return np.stack(found)
 
 
@@ -119,7 +121,7 @@ def _below(what: str, found: float, bound: float) -> Row:
 def _time_row(tree: xr.DataTree, depth: int, times: Float[np.ndarray, "runs modes"]) -> Row:
     """Half-times of modes that have something to learn, the run's beside the exact ones."""
     sigma, start = _sigma(tree), _start(tree, depth)
-    exact = np.array([half_time(depth + 1, one, start) for one in sigma[sigma > 0]])
+    exact = np.array([half_time(depth + 1, one, start) for one in sigma[sigma > 0].tolist()])
     found = times[:, sigma > 0]
     off = float(np.max(np.abs(found / exact - 1)))
     told_times = ", ".join(f"{time:.4f}" for time in exact)

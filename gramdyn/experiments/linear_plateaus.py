@@ -157,10 +157,12 @@ def _depth_rows(tree: xr.DataTree, depth: int) -> list[Row]:
 
 def _law_rows(tree: xr.DataTree) -> list[Row]:
     """Two layers: distances beside those of aligned modes with the half-times of the run."""
-    data, rows = _smallest(tree), []
-    times, sigma = _times(data), _sigma(tree)
+    data, rows, sigma = _smallest(tree), [], _sigma(tree)
+    data = data.isel(run=np.isfinite(_times(data)).all(axis=1))
+    if data.sizes["run"] == 0:
+        return []
     for stage in (1, 2):
-        law = np.array([_aligned_distance(row, sigma, stage) for row in times])
+        law = np.array([_aligned_distance(row, sigma, stage) for row in _times(data)])
         ratio = _distance(data)[:, stage] / law
         what = f"L = 2, {stage} learned: distance / that of aligned modes of equal half-times"
         span = f"{told(float(ratio.min()))} to {told(float(ratio.max()))}"

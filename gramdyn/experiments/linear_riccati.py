@@ -31,11 +31,11 @@ class Case(NamedTuple):
 
 
 CASES = {
-    "balanced": Case(r"$\lambda$ = 0", (3, 3, 3), 0.0, (3, 2, 1)),
-    "above": Case(r"$\lambda$ = 0.7", (3, 3, 4), 0.7, (3, 2, 1)),
-    "below": Case(r"$\lambda$ = $-$0.4", (4, 3, 3), -0.4, (3, 2, 1)),
-    "wide": Case("hidden width 8", (3, 8, 3), 0.0, (3, 2, 1)),
-    "rank_one": Case("target of rank 1", (4, 3, 3), 0.0, (3,)),
+    "balanced": Case(r"$\lambda$ = 0", (3, 3, 3), 0.0, (3.0, 2.0, 1.0)),
+    "above": Case(r"$\lambda$ = 0.7", (3, 3, 4), 0.7, (3.0, 2.0, 1.0)),
+    "below": Case(r"$\lambda$ = $-$0.4", (4, 3, 3), -0.4, (3.0, 2.0, 1.0)),
+    "wide": Case("hidden width 8", (3, 8, 3), 0.0, (3.0, 2.0, 1.0)),
+    "rank_one": Case("target of rank 1", (4, 3, 3), 0.0, (3.0,)),
 }
 
 
