@@ -11,7 +11,7 @@ import numpy as np
 from jaxtyping import Array
 
 from gramdyn._checks import check_positive, check_positive_int
-from gramdyn.dynamics.batch import map_runs, n_runs, pad_runs
+from gramdyn.dynamics.batch import choose_batching, map_runs, n_runs, pad_runs
 from gramdyn.dynamics.loop import Recorder, trajectory
 from gramdyn.dynamics.schemes import AbstractScheme
 from gramdyn.dynamics.status import status_name
@@ -105,7 +105,8 @@ def simulate_many(
         params: Pytree of arrays with a leading run axis: keys, step sizes, scales.
         n_steps: Number of steps.
         record: What is looked at, and when (`gramdyn.Record`).
-        batching: "map" (one run after the other), "vmap" (in lockstep), or "auto": by platform.
+        batching: "map" (one run after the other), "vmap" (in lockstep), or "auto": by platform and
+            by the operations of a step.
         devices: Devices to split the runs over; all local ones by default.
         diverged_above: A run whose loss exceeds this multiple of its first one has diverged.
 
@@ -152,7 +153,21 @@ def run_many(
         found = _outcome(*trajectory(system, scheme, record, gaps, diverged_above))
         return found if keep_state else (*found[:-1], None)
 
+    platform = devices[0].platform if devices else jax.default_backend()
+    if batching == "auto":
+        batching = choose_batching(batching, platform, _step_flops(build, params))
     return map_runs(one, params, (shared, gaps), batching=batching, devices=devices)
+
+
+def _step_flops(build: Callable[[Any], tuple[AbstractSystem, AbstractScheme]], params: Any) -> float:
+    """Operations of one run's step, from a trace of how it is built."""
+    found = []
+
+    def trace(params: Any) -> None:
+        found.append(build(params)[0].step_flops())
+
+    jax.eval_shape(trace, jax.tree.map(lambda leaf: leaf[0], params))
+    return float(found[0])
 
 
 @eqx.filter_jit

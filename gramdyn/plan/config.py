@@ -154,7 +154,7 @@ class RuntimeConfig(Strict):
         devices: Devices the runs are split over; all local ones by default.
         memory_gb: What runs in flight may take.
         chunk_runs: Most runs computed and written together, below what memory and time allow.
-        batching: One run after the other, all in lockstep, or by platform.
+        batching: One run after the other, all in lockstep, or by platform and size of a step.
         padding: Whether runs of unlike width share a program: where it pays, never, or always.
             Their values are the same up to the last bits.
         diverged_above: Loss, beside its first value, that ends a run.

@@ -15,7 +15,6 @@ from pathlib import Path
 from typing import Any
 
 from gramdyn._errors import InputError
-from gramdyn.dynamics.batch import choose_batching
 from gramdyn.plan.runtime import Runtime
 
 # Operations a device is given at a time on CPU: about a second, so that progress shows and a lost
@@ -42,12 +41,14 @@ class RunCost:
         work_bytes: Bytes it holds while it runs, estimated, its records among them: they are
             made inside the loop and copied out.
         shared_bytes: Bytes of what all runs of its group share, held once a device.
+        batching: Whether runs go one after the other, "map", or in lockstep, "vmap".
     """
 
     flops: float
     record_bytes: int
     work_bytes: int
     shared_bytes: int = 0
+    batching: str = "map"
 
 
 def live_bytes(jaxpr: Any) -> int:
@@ -113,7 +114,7 @@ def held_bytes(cost: RunCost, chunk: int, runtime: Runtime) -> int:
     # Two chunks' records live at once: one is computed while the other is written.
     records = 2 * chunk * cost.record_bytes + _writing_bytes(chunk * cost.record_bytes)
     shared = len(runtime.devices) * cost.shared_bytes
-    return records + shared + _at_once(chunk, runtime) * cost.work_bytes
+    return records + shared + _at_once(chunk, cost, runtime) * cost.work_bytes
 
 
 def _writing_bytes(chunk_bytes: int) -> int:
@@ -121,9 +122,9 @@ def _writing_bytes(chunk_bytes: int) -> int:
     return _COPIES_OF_A_FILE * min(chunk_bytes, FILE_BYTES)
 
 
-def _at_once(chunk: int, runtime: Runtime) -> int:
+def _at_once(chunk: int, cost: RunCost, runtime: Runtime) -> int:
     """Runs whose state is held at the same time."""
-    if choose_batching(runtime.batching, runtime.platform) == "vmap":
+    if cost.batching == "vmap":
         return chunk
     return min(chunk, len(runtime.devices))
 

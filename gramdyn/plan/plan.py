@@ -11,6 +11,7 @@ import jax.numpy as jnp
 from gramdyn._checks import check
 from gramdyn.data.task import Task
 from gramdyn.diagnostics.record import Record
+from gramdyn.dynamics.batch import choose_batching
 from gramdyn.dynamics.loop import trajectory
 from gramdyn.plan.build import GroupBuild, Recipe, build_record, group_params, stack_data
 from gramdyn.plan.config import Config
@@ -19,8 +20,9 @@ from gramdyn.plan.jobs import Job, build_tasks, expand
 from gramdyn.plan.memory import RunCost, choose_chunk, held_bytes, live_bytes, process_bytes
 from gramdyn.plan.runtime import Runtime
 
-# What a step costs whatever its size, in operations; measured on CPU, 10 to 20 us at 80 GFLOP/s.
-_STEP_WORK = 1e6
+# What a run's step costs whatever its size, in operations, by how runs are batched; measured on CPU,
+# 10 to 20 us alone and 0.1 in lockstep, at 80 GFLOP/s.
+_STEP_WORK = {"map": 1e6, "vmap": 1e4}
 
 
 @dataclass(frozen=True)
@@ -71,7 +73,7 @@ class Group:
     @property
     def run_work(self) -> float:
         """What one run weighs in time, in operations: small steps cost more than theirs."""
-        return self.cost.flops + _STEP_WORK * self.n_steps
+        return self.cost.flops + _STEP_WORK[self.cost.batching] * self.n_steps
 
     @property
     def run_bytes(self) -> int:
@@ -161,7 +163,7 @@ def _make_group(
         jobs, [places[job.cell.task_key] for job in jobs], own[0].n_inputs, widths
     )
     record = build_record(config.record)
-    shapes, coordinates, cost = _trace(build, params, record, config)
+    shapes, coordinates, cost = _trace(build, params, record, config, runtime)
     _check_names(shapes, record)
     chunk = choose_chunk(len(jobs), cost, runtime, config.runtime.chunk_runs)
     return Group(
@@ -187,7 +189,7 @@ def _check_names(shapes: dict[str, jax.ShapeDtypeStruct], record: Record) -> Non
 
 
 def _trace(
-    build: GroupBuild, params: Any, record: Record, config: Config
+    build: GroupBuild, params: Any, record: Record, config: Config, runtime: Runtime
 ) -> tuple[dict[str, jax.ShapeDtypeStruct], str, RunCost]:
     """Shapes of one run's records, its coordinates and its cost, from tracing alone."""
     facts: dict[str, Any] = {}
@@ -197,7 +199,7 @@ def _trace(
     def run(build: GroupBuild, params: Any, gaps: Any) -> Any:
         system, scheme = build(params)
         system.check_scheme(scheme)
-        facts["flops"] = float(system.step_flops() * n_steps)
+        facts["flops"] = float(system.step_flops())
         facts["coordinates"] = system.coordinates
         return trajectory(system, scheme, record, gaps, config.runtime.diverged_above)[1]
 
@@ -206,5 +208,7 @@ def _trace(
     traced, shapes = jax.make_jaxpr(run, return_shape=True)(build, one, gaps)
     record_bytes = sum(math.prod(s.shape) * s.dtype.itemsize for s in shapes.values())
     shared = sum(leaf.nbytes for leaf in jax.tree.leaves(build))
-    cost = RunCost(facts["flops"], record_bytes, live_bytes(traced) - shared, shared)
+    flops, work = facts["flops"], live_bytes(traced) - shared
+    batching = choose_batching(runtime.batching, runtime.platform, flops)
+    cost = RunCost(flops * n_steps, record_bytes, work, shared, batching)
     return shapes, facts["coordinates"], cost

@@ -79,7 +79,7 @@ def _arguments(
         jnp.asarray(own if gaps is None else gaps),
         plan.config.runtime.diverged_above,
         group.n_steps,
-        plan.runtime.batching,
+        group.cost.batching,
         devices[:shared],
         False,
     )

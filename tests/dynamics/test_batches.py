@@ -266,9 +266,12 @@ def test_runs_are_filled_up_by_the_last_one() -> None:
     np.testing.assert_array_equal(pad_runs(params, 5)["a"], params["a"])
 
 
-def test_batching_by_platform() -> None:
+def test_batching_by_platform_and_size_of_a_step() -> None:
     assert choose_batching("auto", "cpu") == "map"
-    assert choose_batching("auto", "gpu") == "vmap"
+    assert choose_batching("auto", "cpu", 1e7) == "map"
+    assert choose_batching("auto", "cpu", 1e4) == "vmap"
+    assert choose_batching("map", "cpu", 1e4) == "map"
+    assert choose_batching("auto", "gpu", 1e7) == "vmap"
     assert choose_batching("vmap", "cpu") == "vmap"
     with pytest.raises(InputError, match=r"Unknown batching `vmaps`; did you mean `vmap`"):
         choose_batching("vmaps", "cpu")
@@ -288,7 +291,7 @@ def test_one_trace_serves_five_step_sizes() -> None:
     for k in range(5):
         params = {"eta": jnp.full(3, 0.1 * (k + 1)), "momentum": jnp.full(3, 0.1 * k)}
         simulate_many(build, params, 4, record)
-    assert len(traces) == 1
+    assert len(traces) == 2  # one for the size of a step, one for the program
 
 
 def test_one_trace_serves_five_step_sizes_of_a_single_run() -> None:

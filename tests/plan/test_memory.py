@@ -153,7 +153,8 @@ def runtime_of(n_devices, memory_bytes, batching):
     limit=st.none() | st.integers(1, 1000),
 )
 def test_chunks_of_any_sweep(runs, flops, record, work, n_devices, memory, batching, limit):
-    cost, runtime = RunCost(flops, record, work), runtime_of(n_devices, memory, batching)
+    cost = RunCost(flops, record, work, 0, batching)
+    runtime = runtime_of(n_devices, memory, batching)
     # Two chunks in flight, and three copies of a file, of 64 MiB at most, on its way to the disk.
     records = lambda chunk: 2 * chunk * record + 3 * min(chunk * record, 2**26)  # noqa: E731
     if records(1) + work > memory:
@@ -178,9 +179,9 @@ def test_chunks_use_what_is_allowed():
     assert choose_chunk(1000, cost, runtime_of(2, 500_000, "vmap")) == 100
     # 1000 runs in pieces of at most 300: four even ones
     assert choose_chunk(1000, cost, runtime_of(2, 1_500_000, "map")) == 250
-    work = RunCost(1e3, 1000, 1000)
-    assert choose_chunk(1000, work, runtime_of(2, 600_000, "vmap")) == 100
-    assert choose_chunk(1000, work, runtime_of(2, 502_000, "map")) == 100
+    work = [RunCost(1e3, 1000, 1000, 0, batching) for batching in ("vmap", "map")]
+    assert choose_chunk(1000, work[0], runtime_of(2, 600_000, "vmap")) == 100
+    assert choose_chunk(1000, work[1], runtime_of(2, 502_000, "map")) == 100
     # Files are written one by one, of 64 MiB at most: of large chunks two and no more.
     large = RunCost(1e3, 10**9, 0)
     assert choose_chunk(1000, large, runtime_of(1, 10 * 10**9, "map")) == 4

@@ -7,6 +7,7 @@ import pytest
 from support.chunks import assert_close, compute, plan_of
 
 from gramdyn.diagnostics.registry import DIAGNOSTICS, make_diagnostic
+from gramdyn.systems import MomentFields, NetworkFields
 
 
 def claims(name):
@@ -17,7 +18,14 @@ def claims(name):
         return False
 
 
+def reads(name, fields):
+    """Whether a diagnostic reads such fields."""
+    return issubclass(fields, make_diagnostic(name).needs)
+
+
 CLAIMING = sorted(name for name in DIAGNOSTICS if claims(name))
+OF_NETWORKS = [name for name in CLAIMING if reads(name, NetworkFields)]
+OF_MOMENTS = [name for name in CLAIMING if reads(name, MomentFields)]
 BASE = """\
 task: {kind: gaussian, n_samples: 6, n_inputs: 10, n_outputs: 2, target: linear}
 network: {width: 5, depth: 2}
@@ -25,8 +33,16 @@ scheme: {kind: gradient_descent, step_size: {relative: 0.5}, n_steps: 45}
 record: {every: 15, of: [loss, residual, layer_kernels, conj_grams, flips]}
 precision: float64
 """
-EVERYTHING = f"record={{every: 15, of: [{', '.join(CLAIMING)}], average: 4}}"
+EVERYTHING = f"record={{every: 15, of: [{', '.join(OF_NETWORKS)}], average: 4}}"
+ALL_OF_MOMENTS = f"record={{every: 15, of: [{', '.join(OF_MOMENTS)}]}}"
+MOMENTS = "linear, by moments"
 CASES = {
+    MOMENTS: (
+        "sweep={network.widths: [[3, 8], [7, 4]], seed: [0, 1]}",
+        "network={widths: [4, 4], activation: linear, readout: trained}",
+        "coordinates=moments",
+        ALL_OF_MOMENTS,
+    ),
     "gram, relative steps": (
         "sweep={network.width: [3, 8], seed: [0, 1]}",
         "coordinates=gram",
@@ -61,7 +77,7 @@ CASES = {
 }
 
 
-GRAM, WEIGHTS, _, RK4, _ = CASES  # the others take longer
+_, GRAM, WEIGHTS, _, RK4, _ = CASES  # the others take longer
 
 
 @cache
@@ -85,21 +101,24 @@ def assert_same_runs(alone, shared):
     assert len({float(run["loss"][-1]) for run in alone.values()}) == len(alone)
 
 
-@pytest.mark.parametrize("case", [WEIGHTS, RK4])
+@pytest.mark.parametrize("case", [WEIGHTS, RK4, MOMENTS])
 def test_runs_in_a_shared_program_are_the_runs_alone(case):
     assert_same_runs(*both(case))
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("case", CASES)
+@pytest.mark.parametrize("case", CASES.keys() - {MOMENTS})
 def test_so_they_are_in_everything_that_ignores_padding(case):
     assert_same_runs(*both(case, everything=True))
 
 
-@pytest.mark.parametrize("name", CLAIMING)
-def test_every_diagnostic_that_claims_to_ignore_padding(name):
+@pytest.mark.parametrize(
+    ("name", "case"),
+    [(name, GRAM) for name in OF_NETWORKS] + [(name, MOMENTS) for name in OF_MOMENTS],
+)
+def test_every_diagnostic_that_claims_to_ignore_padding(name, case):
     """Whoever enters one with that claim has it tested here."""
-    alone, shared = both(GRAM, everything=True)
+    alone, shared = both(case, everything=case == GRAM)
     own = make_diagnostic(name)
     arrays = [*own.dims(), *(f"{array}_average" for array in own.dims() if own.chatters)]
     for place, wanted in alone.items():
@@ -111,6 +130,7 @@ def test_every_diagnostic_that_claims_to_ignore_padding(name):
 
 
 def test_what_claims_it():
+    assert set(OF_NETWORKS) | set(OF_MOMENTS) == set(CLAIMING)
     known = {"loss", "residual", "outputs", "layer_kernels", "tangent_kernel", "conj_grams"}
     known |= {"alignment", "top_eigenvalues", "spectra", "kernel_movement", "flips"}
     assert known <= set(CLAIMING)
