@@ -53,7 +53,7 @@ class Adaptive(AbstractScheme):
         failed = memory | ~jnp.isfinite(fields.loss)
         dt = jnp.where(failed, jnp.zeros_like(dt), dt)
         solution = diffrax.diffeqsolve(
-            diffrax.ODETerm(lambda t, y, args: system.velocity(y)),
+            diffrax.ODETerm(lambda t, y, args: jax.tree.map(_bounded, system.velocity(y))),
             diffrax.Tsit5(),
             t0=jnp.zeros_like(dt),
             t1=dt,
@@ -71,3 +71,14 @@ class Adaptive(AbstractScheme):
     def trouble(self, memory: Any) -> Int[Array, ""]:
         """`Status.STEP_LIMIT` once a stretch ran out of internal steps."""
         return jnp.where(memory, Status.STEP_LIMIT, Status.OK).astype(jnp.int32)
+
+
+def _bounded(velocity: Array) -> Array:
+    """The velocity with numbers in place of what overflowed.
+
+    A step tried too long may leave the range of numbers: with no number for its error the
+    controller would try NaN next, not a shorter step.
+    """
+    largest = jnp.sqrt(jnp.asarray(jnp.finfo(velocity.dtype).max, velocity.dtype))
+    found = jnp.nan_to_num(velocity, nan=largest, posinf=largest, neginf=-largest)
+    return jnp.clip(found, -largest, largest)

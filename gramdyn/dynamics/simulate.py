@@ -159,7 +159,9 @@ def run_many(
     return map_runs(one, params, (shared, gaps), batching=batching, devices=devices)
 
 
-def _step_flops(build: Callable[[Any], tuple[AbstractSystem, AbstractScheme]], params: Any) -> float:
+def _step_flops(
+    build: Callable[[Any], tuple[AbstractSystem, AbstractScheme]], params: Any
+) -> float:
     """Operations of one run's step, from a trace of how it is built."""
     found = []
 

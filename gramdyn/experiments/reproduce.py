@@ -135,7 +135,7 @@ def _results(folder: Path) -> xr.DataTree:
 def _measure(measure: Callable[[], xr.DataTree], folder: Path) -> xr.DataTree:
     """What a claim computes beside its sweeps; kept as arrays that xarray opens."""
     found = measure()
-    found.to_zarr(folder, mode="w")
+    found.to_zarr(folder, mode="w", consolidated=False)  # zarr 3 has no such thing
     return found
 
 

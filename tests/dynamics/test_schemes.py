@@ -12,7 +12,7 @@ from support.linear_system import DecayFields, decay, exact
 from support.reference import numpy_descent, outputs, plain, random_network, squared_loss
 
 from gramdyn._errors import InputError
-from gramdyn.data import gaussian
+from gramdyn.data import gaussian, linear_map
 from gramdyn.diagnostics import Instant, Record
 from gramdyn.dynamics import (
     SCHEMES,
@@ -288,6 +288,28 @@ def test_one_accepted_step_is_the_tableau_by_hand() -> None:
     result = simulate(system, scheme, 1, END)
     np.testing.assert_allclose(result.step_size, dt, rtol=1e-14)
     np.testing.assert_allclose(result["state_of"][-1], wanted, rtol=0, atol=1e-14)
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_a_first_step_that_overflows_is_taken_again_shorter(dtype) -> None:
+    """Four layers far from rest: tried in one step, their velocity of degree 7 overflows."""
+    network = init_network(
+        *(jax.random.key(1), 4, (5, 5, 5), 3),
+        activation=linear(),
+        train_readout=True,
+        parametrization="unscaled",
+        weight_scale=1.0,
+        dtype=np.dtype(dtype).type,
+    )
+    task = linear_map(n_inputs=4, n_outputs=3, singular_values=(2.0, 1.2, 0.6))
+    system = make_system(network, task, coordinates="moments")
+    tried = simulate(system, GradientDescent(2.0), 6, Record(), diverged_above=1e38)
+    assert int(tried.status) != Status.OK
+    scheme = Adaptive(2.0, rtol=1e-4, atol=1e-6)
+    found = simulate(system, scheme, 1, Record())
+    assert int(found.status) == Status.OK
+    wanted = simulate(system, RungeKutta4(2.0 / 2**14), 2**14, Record(every=2**14))
+    np.testing.assert_allclose(found["loss"][-1], wanted["loss"][-1], rtol=1e-2)
 
 
 def test_adaptive_flow_of_a_network_is_that_of_small_fixed_steps() -> None:
