@@ -71,7 +71,9 @@ def draw(trees: Sequence[xr.DataTree]) -> Figure:
     for n_layers, axes in zip((2, 3, 4), figure.subplots(1, 3), strict=True):
         dress(axes, f"L = {n_layers}, widths 3", "learned modes", "eigenvalue of the Hessian")
         _columns(axes, tree[_name((3,) * (n_layers + 1))].to_dataset())
-    figure.axes[2].legend(**LEGEND, loc="upper center")
+    first = figure.axes[0]
+    first.set_ylim(top=7.2)  # room for the legend
+    first.legend(**LEGEND, loc="upper left", ncols=2)
     return figure
 
 

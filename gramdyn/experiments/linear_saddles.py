@@ -165,7 +165,7 @@ def _table_row(known: Known, found: xr.Dataset) -> Row:
 
 def _tell(level: float, kind: str, least: float, signs: tuple[int, ...]) -> str:
     short = f"{0.0 if abs(least) < _ROUNDING else least:.6g}".replace("-", MINUS)
-    return f"{level:.4g} {TOLD.get(kind, kind)} {short} {signs}"
+    return f"{0.0 if level < _ROUNDING else level:.4g} {TOLD.get(kind, kind)} {short} {signs}"
 
 
 def _random_rows(data: xr.Dataset) -> list[Row]:
