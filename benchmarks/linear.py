@@ -66,7 +66,7 @@ STEP, SCALE, EVERY = 0.02, 0.5, 100
 
 @dataclass(frozen=True)
 class Row:
-    """Microseconds a step of a trajectory, by way, and the largest relative difference of losses."""
+    """Microseconds a step of a trajectory, by way, and the largest relative gap of losses."""
 
     case: str
     microseconds: dict[str, float]

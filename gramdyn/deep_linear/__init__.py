@@ -19,6 +19,7 @@ from gramdyn.deep_linear.critical import (
     critical_values,
     global_minimum,
 )
+from gramdyn.deep_linear.descent import outcomes
 from gramdyn.deep_linear.escape import (
     EscapeOrder,
     UnstableDirection,
@@ -111,6 +112,7 @@ __all__ = [
     "nilpotency",
     "orbit_dimension",
     "origin_manifolds",
+    "outcomes",
     "plateau_levels",
     "product",
     "project_onto_level_subspace",

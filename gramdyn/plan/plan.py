@@ -20,8 +20,8 @@ from gramdyn.plan.jobs import Job, build_tasks, expand
 from gramdyn.plan.memory import RunCost, choose_chunk, held_bytes, live_bytes, process_bytes
 from gramdyn.plan.runtime import Runtime
 
-# What a run's step costs whatever its size, in operations, by how runs are batched; measured on CPU,
-# 10 to 20 us alone and 0.1 in lockstep, at 80 GFLOP/s.
+# What a run's step costs whatever its size, in operations, by how runs are batched; measured on
+# CPU, 10 to 20 us alone and 0.1 in lockstep, at 80 GFLOP/s.
 _STEP_WORK = {"map": 1e6, "vmap": 1e4}
 
 

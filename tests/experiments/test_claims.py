@@ -120,7 +120,8 @@ CASES = {
 
 
 def test_every_claim_has_a_case_a_source_and_its_configurations():
-    assert CASES.keys() == CLAIMS.keys()
+    # Those on linear networks have cases in files of their own.
+    assert CASES.keys() == {name for name in CLAIMS if not name.startswith("linear-")}
     for claim in CLAIMS.values():
         assert len(claim.source.split(".")) == 2
         for name in claim.configs:
