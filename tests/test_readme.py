@@ -3,6 +3,7 @@
 import re
 from pathlib import Path
 
+import jax
 import pytest
 
 import gramdyn as gd
@@ -30,6 +31,19 @@ def test_ten_lines_and_opening_run(tmp_path, capsys):
     run_sweep(load_config(ROOT / "configs/smoke/tiny.yaml"), scope["folder"])
     exec(opening, scope)
     assert scope["node"]["loss"].dims == ("run", "step")
+
+
+def test_program_of_the_page_on_linear_networks_runs(capsys):
+    (program,) = blocks("docs/deep-linear.md", "python")
+    before = jax.config.jax_enable_x64
+    try:
+        exec(program, {})
+    finally:
+        jax.config.update("jax_enable_x64", before)
+    lines = capsys.readouterr().out.splitlines()
+    assert "(0, 1) 0.5 nonstrict_saddle 3" in lines
+    assert "global_min" in lines
+    assert lines[-1].startswith("2 3 0.19245")  # sigma L^(-L/2)
 
 
 def test_program_of_the_hierarchy_page_runs(capsys):

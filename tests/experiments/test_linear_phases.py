@@ -24,8 +24,9 @@ def tree(power=0.0, horizon=np.inf):
     for depth in (1, 2, 3):
         times = np.stack([waiting(depth, scale, power) for scale in np.repeat(SCALES, 2)])
         times = np.where(times < horizon, times, np.inf)
+        saved = np.stack([np.zeros_like(times), times], axis=-1)
         data = xr.Dataset(
-            {"mode_times": (("run", "mode", "step"), np.stack([np.zeros_like(times), times], axis=-1))},
+            {"mode_times": (("run", "mode", "step"), saved)},
             coords={
                 "depth": ("run", np.full(len(times), depth)),
                 "width": ("run", np.full(len(times), 8)),
