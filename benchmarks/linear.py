@@ -5,6 +5,7 @@ Gradient descent in moment coordinates, many seeds at once, the loss recorded ev
 library       `gramdyn.simulate_many` of a `MomentSystem`
 by hand       the same mathematics in bare JAX: products of all prefixes and suffixes with `@`, vmap
               over seeds, one program
+own parts     the library's `descent_direction` in a loop by hand: what the engine adds
 one at a time NumPy, a seed after the other, as most scripts are
 on samples    the library's network on n samples in weight coordinates, the same trajectory
 
@@ -20,7 +21,7 @@ import json
 import sys
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, replace
-from functools import reduce
+from functools import partial, reduce
 from pathlib import Path
 from typing import Any
 
@@ -30,6 +31,7 @@ import numpy as np
 from engine import Effort, in_turn, slope
 
 import gramdyn as gd
+from gramdyn.kernels.linear import descent_direction, maps_above, multiply
 from gramdyn.store.manifest import versions
 
 
@@ -127,7 +129,7 @@ def by_hand(case: Case) -> Callable[[], np.ndarray]:
         jnp.asarray(x, jnp.float32) for x in (found.target, found.input_moment, found.floor)
     )
 
-    def step(weights: list[jax.Array], _: Any = None) -> list[jax.Array]:
+    def step(weights: list[jax.Array]) -> list[jax.Array]:
         error = (target - reduce(lambda a, w: w @ a, weights)) @ moment
         below = [jnp.eye(case.n_inputs)]
         for w in weights[:-1]:
@@ -142,17 +144,43 @@ def by_hand(case: Case) -> Callable[[], np.ndarray]:
         off = target - reduce(lambda a, w: w @ a, weights)
         return 0.5 * jnp.sum((off @ moment) * off) + floor
 
-    def run(weights: list[jax.Array]) -> jax.Array:
-        def stretch(weights: list[jax.Array], _: Any) -> Any:
-            after = jax.lax.fori_loop(0, EVERY, lambda i, w: step(w), weights)
-            return after, loss(after)
+    with jax.default_matmul_precision("highest"):
+        program = jax.jit(jax.vmap(partial(in_stretches, case, step, loss)))
+        starts = starts_of(case)
+    return lambda: np.asarray(program(starts))
 
-        losses = jax.lax.scan(stretch, weights, None, case.steps // EVERY)[1]
-        return jnp.concatenate([loss(weights)[None], losses])
+
+def own_parts(case: Case) -> Callable[[], np.ndarray]:
+    """The library's mathematics without its engine."""
+    found = gd.task_moments(task_of(case), 1 / case.n_samples)
+    target, moment, floor = (
+        jnp.asarray(x, jnp.float32) for x in (found.target, found.input_moment, found.floor)
+    )
+
+    def step(weights: list[jax.Array]) -> list[jax.Array]:
+        above = maps_above(weights)
+        moves = descent_direction(weights, multiply(target - above[0], moment), above)
+        return [w + STEP * move for w, move in zip(weights, moves, strict=True)]
+
+    def loss(weights: list[jax.Array]) -> jax.Array:
+        off = target - maps_above(weights)[0]
+        return 0.5 * jnp.sum(multiply(off, moment) * off) + floor
 
     with jax.default_matmul_precision("highest"):
-        program, starts = jax.jit(jax.vmap(run)), starts_of(case)
+        program = jax.jit(jax.vmap(partial(in_stretches, case, step, loss)))
+        starts = starts_of(case)
     return lambda: np.asarray(program(starts))
+
+
+def in_stretches(case: Case, step: Any, loss: Any, weights: list[jax.Array]) -> jax.Array:
+    """Losses at the start and after each stretch of steps."""
+
+    def stretch(weights: list[jax.Array], _: Any) -> Any:
+        after = jax.lax.fori_loop(0, EVERY, lambda i, w: step(w), weights)
+        return after, loss(after)
+
+    losses = jax.lax.scan(stretch, weights, None, case.steps // EVERY)[1]
+    return jnp.concatenate([loss(weights)[None], losses])
 
 
 def one_at_a_time(case: Case, seeds: int) -> Callable[[], np.ndarray]:
@@ -189,6 +217,7 @@ def measure(case: Case, effort: Effort) -> Row:
     ways = {
         "library": simulated(case, "moments"),
         "by hand": by_hand(case),
+        "own parts": own_parts(case),
         "on samples": simulated(case, "weights"),
         "one at a time": one_at_a_time(case, few),
     }

@@ -26,7 +26,8 @@ class ImplicitMidpoint(AbstractScheme):
     is kept to rounding, whatever the step: what is wrong is the trajectory, by order dt^2. The
     equation is solved by fixed-point iteration, which contracts while dt times half the largest
     rate is below 1. Where the velocity jumps, as where the mask of a ReLU flips, it may have no
-    solution at all: half of such runs end there with status "step_limit".
+    solution at all, and the run ends there with status "step_limit": of ten random ReLU networks
+    all did, at one flip or another.
 
     Attributes:
         step_size: Time step dt, a number or `Relative`.

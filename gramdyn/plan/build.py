@@ -186,6 +186,11 @@ def stack_data(config: Config, tasks: Sequence[Task], dtype: str) -> tuple[list[
     return [np.stack(same).astype(dtype) for same in leaves], jax.tree.structure(found[0])
 
 
+def rows_of(config: Config, task: Task) -> int:
+    """Rows of the fields that a step moves through the layers; its cost is in proportion."""
+    return task.n_outputs if config.coordinates == "moments" else task.n_samples
+
+
 def _loss_scale(config: Config, task: Task) -> float:
     return SquaredLoss(config.loss.reduction).scale(task.n_samples)
 

@@ -23,7 +23,7 @@ class Sharer:
     """What decides how much a width costs.
 
     Attributes:
-        n_samples: Training samples n.
+        n_rows: Rows of the fields of a layer, one a sample in most coordinates.
         n_inputs: Inputs d.
         n_steps: Steps of a run.
         n_records: Saved times of a run.
@@ -31,7 +31,7 @@ class Sharer:
         platform: Kind of the devices, "cpu", "gpu" or "tpu".
     """
 
-    n_samples: int
+    n_rows: int
     n_inputs: int
     n_steps: int
     n_records: int
@@ -40,7 +40,7 @@ class Sharer:
 
     def run_seconds(self, widths: Widths) -> float:
         """Seconds of one run in a program for these widths, by its operations."""
-        n, ins = self.n_samples, (min(self.n_inputs, self.n_samples), *widths[:-1])
+        n, ins = self.n_rows, (min(self.n_inputs, self.n_rows), *widths[:-1])
         step = sum(6 * n * out * into for out, into in zip(widths, ins, strict=True))
         record = sum(4 * n**2 * out for out in widths)
         flops = float(self.n_steps * step + self.n_records * record)

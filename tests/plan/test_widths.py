@@ -88,7 +88,7 @@ widths_of_one_depth = st.integers(1, 3).flatmap(
 )
 sharers = st.builds(
     Sharer,
-    n_samples=st.sampled_from([8, 32, 128]),
+    n_rows=st.sampled_from([8, 32, 128]),
     n_inputs=st.sampled_from([2, 10, 784]),
     n_steps=st.sampled_from([10, 100, 1000, 10000]),
     n_records=st.sampled_from([2, 10]),
