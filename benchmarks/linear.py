@@ -228,7 +228,7 @@ def measure(case: Case, effort: Effort) -> Row:
         for name, found in losses.items()
     }
     for name, off in difference.items():
-        assert off < 1e-2, f"{case.name}: {name} gives other losses, by {off:.1e}"
+        assert off < 1e-4, f"{case.name}: {name} gives other losses, by {off:.1e}"
     spent = in_turn(ways, effort)
     counts = {name: len(found) * case.steps for name, found in losses.items()}
     return Row(case.name, {name: 1e6 * s / counts[name] for name, s in spent.items()}, difference)
