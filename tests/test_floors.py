@@ -10,7 +10,7 @@ import gramdyn
 ROOT = Path(gramdyn.__file__).parent
 FLOORS = (
     ("kernels",),
-    ("models", "data", "deep_linear"),
+    ("models", "data", "deep_linear", "planted"),
     ("systems",),
     ("dynamics", "diagnostics"),
     ("plan",),

@@ -1,0 +1,3 @@
+"""A ReLU network that learns a linear map on Gaussian inputs, on paper."""
+
+__all__: list[str] = []
