@@ -124,7 +124,7 @@ _HOMES = {
 }
 _PACKAGES = (
     *("kernels", "models", "data", "deep_linear", "systems", "dynamics", "diagnostics"),
-    *("plan", "store", "sweep", "report", "experiments", "cli"),
+    *("plan", "store", "sweep", "report", "experiments", "laws", "cli"),
 )
 _NAMES = {name for names in _HOMES.values() for name in names}
 

@@ -16,7 +16,7 @@ FLOORS = (
     ("plan",),
     ("store",),
     ("sweep", "report"),
-    ("experiments",),
+    ("experiments", "laws"),
     ("cli",),
 )
 LEVEL = {name: level for level, names in enumerate(FLOORS) for name in names}

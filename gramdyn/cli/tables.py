@@ -36,6 +36,7 @@ _COLUMNS = (
     ("top eigenvalue", ("top_eigenvalue_start", "top_eigenvalue_end")),
     ("kernel moved", ("kernel_movement",)),
     ("mask flips", ("flips",)),
+    ("modes learned", ("modes_learned",)),
     ("step size", ("step_size",)),
 )
 _NOT_AXES = {"missing", "loss_ratio", *(key for _, keys in _COLUMNS for key in keys)}

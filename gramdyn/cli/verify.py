@@ -7,7 +7,7 @@ from rich.table import Table
 
 from gramdyn._process import use_all_cores, use_compile_cache
 from gramdyn.cli.console import make_console
-from gramdyn.experiments.verify import Verdict, verify_plan
+from gramdyn.laws.verify import Verdict, verify_plan
 from gramdyn.plan.load import load_config
 from gramdyn.plan.plan import make_plan
 

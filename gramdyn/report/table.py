@@ -21,7 +21,8 @@ def summary_rows(tree: xr.DataTree) -> list[dict[str, Any]]:
         `missing` still; and over the runs that came through, None where nothing was recorded,
         `loss_start`, `loss_end`, `loss_ratio` (medians over seeds of the loss at both ends and of
         end over start), `top_eigenvalue_start`, `top_eigenvalue_end` (medians),
-        `kernel_movement` (mean at the end), `flips` (median of the sum over layers and times) and
+        `kernel_movement` (mean at the end), `flips` (median of the sum over layers and times),
+        `modes_learned` (median number at half their singular value or more, at the end) and
         `step_size` (median).
     """
     return [_row(cell) for cell in cells_of(tree)]
@@ -40,8 +41,13 @@ def _row(cell: Cell) -> dict[str, Any]:
         "top_eigenvalue_end": _over(cell, top, lambda values: np.median(values[:, 0, -1])),
         "kernel_movement": _over(cell, "kernel_movement", lambda moved: np.mean(moved[:, -1])),
         "flips": _over(cell, "flips", lambda flips: np.median(flips.sum(axis=(1, 2)))),
+        "modes_learned": _over(cell, "learned_modes", _learned),
         "step_size": _over(cell, "step_size", np.median),
     }
+
+
+def _learned(share: np.ndarray) -> Any:
+    return np.median(np.sum(share[..., -1] >= 0.5, axis=1))
 
 
 def _over(cell: Cell, name: str, reduce: Callable[[np.ndarray], Any]) -> float | None:

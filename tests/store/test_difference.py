@@ -132,7 +132,7 @@ def test_the_fingerprint_is_of_what_computes(tmp_path, monkeypatch):
     (home / "systems" / "losses.py").rename(home / "systems" / "losses_2.py")
     seen.add(digest())
     assert len(seen) == 11
-    others = ("report/page.py", "cli/app.py", "experiments/laws.py")
+    others = ("report/page.py", "cli/app.py", "laws/registry.py")
     for part in (*others, "sweep/cluster.py", "sweep/run.py", "store/lock.py", "store/store.py"):
         (home / part).write_text("# edited\n")
     assert digest() in seen

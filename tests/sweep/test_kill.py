@@ -1,7 +1,6 @@
 """The real command, killed by SIGKILL again and again: each time what is there is whole."""
 
 import itertools
-import os
 import random
 import signal
 import subprocess
@@ -59,7 +58,7 @@ def killed(folder, moment, delay):
     while victim.poll() is None and not moment(victim, folder, before):
         time.sleep(0.001)
     time.sleep(delay)
-    os.kill(victim.pid, signal.SIGKILL)
+    victim.kill()  # SIGKILL, or nothing where it came to its end
     _, told = victim.communicate()
     assert victim.returncode in (0, -signal.SIGKILL), told.decode()
     return victim.returncode != 0

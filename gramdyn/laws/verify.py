@@ -18,8 +18,8 @@ from gramdyn.diagnostics.record import Record
 from gramdyn.dynamics import Result, simulate
 from gramdyn.dynamics.schemes import AbstractScheme
 from gramdyn.dynamics.status import status_name
-from gramdyn.experiments.laws import LAWS, Law, Sizes, samples_for
-from gramdyn.experiments.moment import Moment
+from gramdyn.laws.moment import Moment
+from gramdyn.laws.registry import LAWS, Law, Sizes, samples_for
 from gramdyn.models.network import Network
 from gramdyn.plan.config import Config
 from gramdyn.plan.plan import Group, Plan, make_plan

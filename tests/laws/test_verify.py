@@ -10,10 +10,10 @@ import gramdyn as gd
 from gramdyn import cli
 from gramdyn.data import make_task
 from gramdyn.dynamics import GradientDescent
-from gramdyn.experiments import field_checks, laws, verify, weight_checks
-from gramdyn.experiments.laws import LAWS, Sizes, samples_for
-from gramdyn.experiments.moment import Moment
 from gramdyn.kernels import gram, operators
+from gramdyn.laws import field_checks, registry, verify, weight_checks
+from gramdyn.laws.moment import Moment
+from gramdyn.laws.registry import LAWS, Sizes, samples_for
 from gramdyn.models import activations, layers
 from gramdyn.plan import make_plan, parse_config
 from gramdyn.systems import field_space
@@ -167,10 +167,10 @@ def test_what_is_too_large_is_checked_on_some_samples_or_skipped(monkeypatch):
     names = ("residual law", "layer kernels = J J^T")
     size = Sizes.of(system())
     assert samples_for(LAWS[names[0]], size) == size.samples == 7
-    monkeypatch.setattr(laws, "BUDGET", 9 * 3**2)
+    monkeypatch.setattr(registry, "BUDGET", 9 * 3**2)
     (few, none) = (samples_for(LAWS[name], Sizes(7, 1, 4, 6, 120)) for name in names)
     assert (few, none) == (3, 0)
-    monkeypatch.setattr(laws, "BUDGET", 7 * 3**2)
+    monkeypatch.setattr(registry, "BUDGET", 7 * 3**2)
     verdicts, _ = verified(CONFIG.replace("6, 5", "12"), laws=names)
     residual, kernels = (verdicts[name] for name in names)
     assert (residual.holds, residual.note) == (True, "3 of 7 samples")

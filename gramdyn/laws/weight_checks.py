@@ -6,11 +6,11 @@ from jaxtyping import Array, Float
 
 from gramdyn.dynamics import Adaptive, GradientDescent
 from gramdyn.dynamics.schemes import AbstractScheme
-from gramdyn.experiments.activations import is_homogeneous, is_linear
-from gramdyn.experiments.laws import Found, law
-from gramdyn.experiments.moment import Moment, compare, relative, worst
 from gramdyn.kernels.compare import frobenius
 from gramdyn.kernels.linear import layer_map_velocities
+from gramdyn.laws.activations import is_homogeneous, is_linear
+from gramdyn.laws.moment import Moment, compare, relative, worst
+from gramdyn.laws.registry import Found, law
 from gramdyn.models.layers import Dense
 from gramdyn.models.network import Network
 from gramdyn.systems import NetworkFields, NetworkSystem

@@ -13,7 +13,7 @@ import jax
 from jaxtyping import Array, Float, Int
 
 from gramdyn.dynamics.schemes import AbstractScheme
-from gramdyn.experiments.moment import Moment
+from gramdyn.laws.moment import Moment
 from gramdyn.models.layers import Dense
 from gramdyn.models.network import Network
 from gramdyn.systems import NetworkSystem

@@ -5,9 +5,6 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float, Int
 
 from gramdyn.dynamics.schemes import AbstractScheme
-from gramdyn.experiments.activations import is_homogeneous
-from gramdyn.experiments.laws import PAPER, ROUNDING, Found, law
-from gramdyn.experiments.moment import Moment, compare, relative, worst
 from gramdyn.kernels.compare import frobenius
 from gramdyn.kernels.gram import as_matrix, conj_gram
 from gramdyn.kernels.operators import (
@@ -17,6 +14,9 @@ from gramdyn.kernels.operators import (
     operator_matrix,
     reversed_path,
 )
+from gramdyn.laws.activations import is_homogeneous
+from gramdyn.laws.moment import Moment, compare, relative, worst
+from gramdyn.laws.registry import PAPER, ROUNDING, Found, law
 from gramdyn.models.layers import Dense
 from gramdyn.models.network import Network
 from gramdyn.systems import NetworkFields, conjugate_law, field_system, forward_law
