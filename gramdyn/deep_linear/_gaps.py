@@ -5,7 +5,8 @@ from itertools import combinations
 import numpy as np
 from jaxtyping import Bool, Float
 
-from gramdyn.deep_linear.products import Weights, product, whole_map
+from gramdyn.deep_linear._products import Weights, product, whole_map
+from gramdyn.deep_linear.canonical import numerical_rank
 from gramdyn.deep_linear.splitting import Split, split
 
 
@@ -37,7 +38,7 @@ def _nearest(sigmas: Float[np.ndarray, " k"], free: list[int], value: float, sla
 def exceeds_learned(weights: Weights, mode: Float[np.ndarray, "dL d0"], tolerance: float) -> bool:
     """Whether this part of R is larger than the smallest learned mode."""
     values = np.linalg.svd(whole_map(weights), compute_uv=False)
-    learned = values[values > tolerance * max(1.0, float(values[0]))]
+    learned = values[: numerical_rank(whole_map(weights), tolerance)]
     size = float(np.linalg.norm(mode, 2))
     return bool(learned.size and size > learned[-1] + tolerance * max(1.0, size))
 

@@ -1,26 +1,20 @@
 """What every question about one point of the landscape starts from: checks, residual, gradient."""
 
-from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 from jaxtyping import Float
 
-from gramdyn._checks import check, check_matrix
-from gramdyn.deep_linear.products import Weights, check_weights, product, whole_map, widths_of
+from gramdyn._checks import check
+from gramdyn.deep_linear._checks import check_target
+from gramdyn.deep_linear._products import Weights, check_weights, product, whole_map, widths_of
+
+Batch = tuple[Float[np.ndarray, "..."], ...]  # shaped as weights, with or without batch axes
 
 
-def check_double(weights: Sequence[Any]) -> Weights:
-    """The weights as float64 arrays; refused in lower precision, where ranks mean nothing."""
-    types = [getattr(weight, "dtype", np.dtype(np.float64)) for weight in weights]
-    low = [kind for kind in types if np.dtype(kind).kind not in "iu" and kind != np.float64]
-    check(not low, "weights", "be float64, since ranks of float32 products mean nothing", types)
-    return check_weights(weights)
-
-
-def check_point(weights: Sequence[Any], target: Any) -> tuple[Weights, Float[np.ndarray, "dL d0"]]:
+def check_point(weights: Any, target: Any) -> tuple[Weights, Float[np.ndarray, "dL d0"]]:
     """Weights and target as float64 arrays, refused unless the target has the shape of Pi."""
-    found, wanted = check_double(weights), check_matrix("target", target)
+    found, wanted = check_weights(weights), check_target(target)
     shape = (widths_of(found)[-1], widths_of(found)[0])
     check(wanted.shape == shape, "target", f"have shape {shape}", wanted.shape)
     return found, wanted
@@ -42,7 +36,9 @@ def gradients(weights: Weights, target: Float[np.ndarray, "dL d0"]) -> Weights:
 
 def norm_of(weights: Weights) -> float:
     """Euclidean norm of all entries together."""
-    return float(np.sqrt(sum(np.sum(weight**2) for weight in weights)))
+    flat = flatten(weights)
+    top = float(np.abs(flat).max())  # divided out, since the square of a gradient may overflow
+    return top * float(np.linalg.norm(flat / top)) if top else 0.0
 
 
 def is_critical(weights: Weights, target: Float[np.ndarray, "dL d0"], tolerance: float) -> bool:
@@ -58,12 +54,13 @@ def check_critical(weights: Weights, target: Float[np.ndarray, "dL d0"], toleran
     check(is_critical(weights, target, tolerance), "weights", demand, size)
 
 
-def flatten(weights: Weights) -> Float[np.ndarray, " n"]:
-    """All entries as one vector, layer by layer in rows."""
-    return np.concatenate([weight.ravel() for weight in weights])
+def flatten(weights: Batch) -> Float[np.ndarray, "*batch n"]:
+    """All entries as one vector, layer by layer in rows; batch axes in front stay."""
+    return np.concatenate([weight.reshape(*weight.shape[:-2], -1) for weight in weights], axis=-1)
 
 
-def unflatten(flat: Float[np.ndarray, " n"], weights: Weights) -> Weights:
-    """The vector cut into matrices of the shapes of the weights."""
-    parts = np.split(flat, np.cumsum([weight.size for weight in weights])[:-1])
-    return tuple(part.reshape(w.shape) for part, w in zip(parts, weights, strict=True))
+def unflatten(flat: Float[np.ndarray, "*batch n"], weights: Weights) -> Batch:
+    """The vectors cut into matrices of the shapes of the weights; batch axes in front stay."""
+    parts = np.split(flat, np.cumsum([weight.size for weight in weights])[:-1], axis=-1)
+    lead = flat.shape[:-1]
+    return tuple(part.reshape(*lead, *w.shape) for part, w in zip(parts, weights, strict=True))

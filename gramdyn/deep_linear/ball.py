@@ -7,14 +7,21 @@ import numpy as np
 from jaxtyping import Float
 from scipy.optimize import minimize
 
-from gramdyn._checks import check, check_positive, check_positive_int, check_seed
+from gramdyn._checks import check, check_positive_int, check_seed
+from gramdyn.deep_linear._checks import (
+    Number,
+    check_list,
+    check_power,
+    check_products,
+    check_scalar,
+)
 from gramdyn.deep_linear._points import check_point, flatten, gradients, unflatten
+from gramdyn.deep_linear._products import Weights, product, whole_map
 from gramdyn.deep_linear.hessian import hessian_matrix
-from gramdyn.deep_linear.products import Weights, product, whole_map
 
 
 def ball_minimum(
-    weights: Sequence[Any], target: Any, radius: float, *, n_starts: int = 8, seed: int = 0
+    weights: Any, target: Any, radius: Number, *, n_starts: int = 8, seed: int = 0
 ) -> float:
     """Least change of the loss over all moves V of norm `radius`, by search from random starts.
 
@@ -39,7 +46,10 @@ def ball_minimum(
     Source: derived here, tested.
     """
     found, wanted = check_point(weights, target)
-    radius, seed = check_positive("radius", radius), check_seed("seed", seed)
+    radius, seed = check_scalar("radius", radius, above=0), check_seed("seed", seed)
+    check_products("weights", wanted, *found, *found)  # of the gradient
+    check_products("radius", wanted, *found, *[np.array(radius)] * len(found))
+    check_power("radius", radius, len(found))
     size, rng = sum(weight.size for weight in found), np.random.default_rng(seed)
     starts = rng.normal(size=(check_positive_int("n_starts", n_starts), size))
     scale, frame = _search_frame(found, wanted, radius)
@@ -47,9 +57,9 @@ def ball_minimum(
 
 
 def fitted_order(
-    weights: Sequence[Any],
+    weights: Any,
     target: Any,
-    radii: Sequence[float] = (0.01, 0.02),
+    radii: Sequence[Number] = (0.01, 0.02),
     *,
     n_starts: int = 8,
     seed: int = 0,
@@ -74,6 +84,7 @@ def fitted_order(
     Cost: one `ball_minimum` a radius.
     Source: derived here, tested.
     """
+    radii = [check_scalar("radii", radius, above=0) for radius in check_list("radii", radii)]
     check(len(set(radii)) >= 2, "radii", "hold two or more different radii", radii)
     falls = [-ball_minimum(weights, target, r, n_starts=n_starts, seed=seed) for r in radii]
     check(

@@ -1,4 +1,4 @@
-"""Canonical points: one balanced network for each set of learnt modes, and its Hessian's spectrum.
+"""Canonical points: one balanced network for each set of learned modes, and its Hessian's spectrum.
 
 A mode of the target T is a singular triplet (sigma, u, v) with sigma > 0; modes are numbered from
 0, the largest sigma first. Singular values up to `EQUAL` times the largest count as zero, and those
@@ -8,14 +8,14 @@ that differ by no more than that as tied.
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import pairwise
-from numbers import Integral
 from typing import Any
 
 import numpy as np
 from jaxtyping import Float
 
 from gramdyn._checks import check, check_matrix
-from gramdyn.deep_linear.products import Weights
+from gramdyn.deep_linear._checks import check_modes, check_products, check_target, check_widths
+from gramdyn.deep_linear._products import Weights
 
 EQUAL = 1e-10
 
@@ -37,11 +37,12 @@ class TargetModes:
     rank: int
 
 
-def target_modes(target: Any) -> TargetModes:
+def target_modes(target: Any, tolerance: float = EQUAL) -> TargetModes:
     """Singular triplets of the target.
 
     Args:
         target: Whitened target T, (d_L, d_0), finite.
+        tolerance: Singular values up to this times the largest count as zero.
 
     Returns:
         The triplets; for a zero target all values are zero and the rank is 0.
@@ -51,8 +52,8 @@ def target_modes(target: Any) -> TargetModes:
 
     Cost: one singular value decomposition.
     """
-    left, values, right = np.linalg.svd(check_matrix("target", target), full_matrices=False)
-    values = np.where(values > EQUAL * values[0], values, 0.0)
+    left, values, right = np.linalg.svd(check_target(target), full_matrices=False)
+    values = np.where(values > tolerance * values[0], values, 0.0)
     return TargetModes(left, values, right.T, int(np.count_nonzero(values)))
 
 
@@ -62,25 +63,20 @@ def numerical_rank(matrix: Float[np.ndarray, "_ _"], tolerance: float) -> int:
     return int(np.sum(values > tolerance * max(1.0, values[0])))
 
 
-def check_problem(target: Any, widths: Sequence[int]) -> tuple[int, ...]:
+def check_problem(target: Any, widths: Any) -> tuple[int, ...]:
     """The widths d_0, ..., d_L, refused unless they are whole and fit the (d_L, d_0) target."""
-    shape = check_matrix("target", target).shape
-    good = len(widths) >= 2 and all(isinstance(w, Integral) and w >= 1 for w in widths)
-    check(good, "widths", "hold d_0, ..., d_L, whole numbers of at least 1", widths)
+    shape, found = check_target(target).shape, check_widths(widths)
     demand = f"begin with {shape[1]} and end with {shape[0]}, as the target does"
-    check((widths[0], widths[-1]) == shape[::-1], "widths", demand, widths)
-    return tuple(int(w) for w in widths)
+    check((found[0], found[-1]) == shape[::-1], "widths", demand, widths)
+    return found
 
 
-def check_chosen(modes: TargetModes, widths: tuple[int, ...], chosen: Sequence[int]) -> list[int]:
+def check_chosen(modes: TargetModes, widths: tuple[int, ...], chosen: Any) -> list[int]:
     """The chosen modes in order, refused unless a critical point of these widths learns them."""
-    good = len(set(chosen)) == len(chosen) and all(
-        isinstance(i, Integral) and 0 <= i < modes.rank for i in chosen
-    )
     demand = f"hold different modes of the target, whole numbers from 0 to below {modes.rank}"
-    check(good, "chosen", demand, chosen)
-    _check_count(modes, widths, len(chosen), "chosen")
-    return sorted(int(i) for i in chosen)
+    found = check_modes("chosen", chosen, range(modes.rank), demand)
+    _check_count(modes, widths, len(found), "chosen")
+    return sorted(found)
 
 
 def _check_count(modes: TargetModes, widths: tuple[int, ...], count: int, name: str) -> None:
@@ -91,7 +87,7 @@ def _check_count(modes: TargetModes, widths: tuple[int, ...], count: int, name: 
 
 
 def canonical_weights(target: Any, widths: Sequence[int], chosen: Sequence[int]) -> Weights:
-    """Balanced weights that have learnt the chosen modes and nothing else.
+    """Balanced weights that have learned the chosen modes and nothing else.
 
     W_l = sum_k sigma_k^{1/L} y_k^{(l)} y_k^{(l-1)T} with y^{(0)} = v, y^{(L)} = u and the k-th unit
     vector at hidden nodes: a critical point whose map is the sum of the chosen sigma u v^T.
@@ -119,10 +115,10 @@ def canonical_weights(target: Any, widths: Sequence[int], chosen: Sequence[int])
 
 
 def canonical_weights_from_subspace(target: Any, widths: Sequence[int], basis: Any) -> Weights:
-    """Balanced weights that have learnt the target on a subspace of its outputs, and nothing else.
+    """Balanced weights that have learned the target on a subspace of its outputs, and nothing else.
 
     The map is P_K T with P_K the projector on K = span(basis): the critical points' maps when K is
-    invariant under T T^T. It says which part of a tied eigenspace is learnt, as no index can.
+    invariant under T T^T. It says which part of a tied eigenspace is learned, as no index can.
 
     Args:
         target: Whitened target T, (d_L, d_0).
@@ -153,6 +149,7 @@ def canonical_weights_from_subspace(target: Any, widths: Sequence[int], basis: A
 def _basis(basis: Any) -> Float[np.ndarray, "dL r"]:
     """The columns, refused unless they are orthonormal."""
     columns = check_matrix("basis", basis)
+    check_products("basis", columns)
     off = float(np.abs(columns.T @ columns - np.eye(columns.shape[1])).max())
     check(off <= 1e-8, "basis", "have orthonormal columns", f"off by {off:.1e}")
     return columns
@@ -186,7 +183,7 @@ def canonical_spectrum(
 ) -> Float[np.ndarray, " N"]:
     """Every eigenvalue of the loss Hessian at the canonical point of the chosen modes.
 
-    With a, b the learnt singular values and p the others of the min(d_0, d_L), zeros included:
+    With a, b the learned singular values and p the others of the min(d_0, d_L), zeros included:
     sum_l a^{2(L-l)/L} b^{2(l-1)/L} once for each ordered pair (a, b); a^{1-2/L} (a + p) and
     a^{1-2/L} (a - p) once for each pair (a, p); a^{2-2/L} |d_0 - d_L| times for each a; with two
     layers p and -p, each d_1 - r times, r the number of chosen modes; zero for the rest. One layer:
@@ -216,19 +213,19 @@ def canonical_spectrum(
 
 
 def _nonzero_part(
-    learnt: Float[np.ndarray, " r"], rest: Float[np.ndarray, " q"], widths: tuple[int, ...]
+    learned: Float[np.ndarray, " r"], rest: Float[np.ndarray, " q"], widths: tuple[int, ...]
 ) -> Float[np.ndarray, " _"]:
     """The eigenvalues with a formula, some of which may be zero."""
     depth = len(widths) - 1
-    a, p = learnt[:, None], rest[None, :]
+    a, p = learned[:, None], rest[None, :]
     layers = range(1, depth + 1)
     pairs = sum(a ** (2 * (depth - j) / depth) * a.T ** (2 * (j - 1) / depth) for j in layers)
     scale = a ** (1 - 2 / depth)
-    ends = np.repeat(learnt ** (2 - 2 / depth), abs(widths[0] - widths[-1]))
+    ends = np.repeat(learned ** (2 - 2 / depth), abs(widths[0] - widths[-1]))
     parts = [np.ravel(pairs), np.ravel(scale * (a + p)), np.ravel(scale * (a - p)), ends]
     if depth == 2:
         parts += [
-            np.repeat(rest, widths[1] - len(learnt)),
-            -np.repeat(rest, widths[1] - len(learnt)),
+            np.repeat(rest, widths[1] - len(learned)),
+            -np.repeat(rest, widths[1] - len(learned)),
         ]
     return np.concatenate(parts)

@@ -1,6 +1,5 @@
 """Kind of one critical point, by ranks of products rather than by small eigenvalues."""
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import combinations
 from typing import Any, Literal
@@ -17,8 +16,8 @@ from gramdyn.deep_linear._points import (
     loss_of,
     norm_of,
 )
+from gramdyn.deep_linear._products import Weights, product, whole_map, widths_of
 from gramdyn.deep_linear.canonical import numerical_rank
-from gramdyn.deep_linear.products import Weights, product, whole_map, widths_of
 
 Kind = Literal["not_critical", "global_min", "strict_saddle", "nonstrict_saddle"]
 
@@ -49,7 +48,7 @@ class Classification:
 
 
 def classify(
-    weights: Sequence[Any], target: Any, *, floor: float = 0.0, tolerance: float = 1e-8
+    weights: Any, target: Any, *, floor: float = 0.0, tolerance: float = 1e-8
 ) -> Classification:
     """Kind of a point of the loss 1/2 ||T - Pi||^2 + floor, by the rank rule.
 
@@ -61,7 +60,10 @@ def classify(
 
     The point must be critical to rounding: a point reached by descent has unlearned weights that
     are small, not zero, and reads as "not_critical" or as strict. A zero target has only global
-    minima. Scales count: weights and targets far below 1 are zero to the tolerance.
+    minima. Scales count: weights and targets far below 1 are zero to the tolerance, which is
+    absolute below 1 since a gradient can only be small beside some size. `critical_points` and
+    `plateau_levels` know the target alone and count zero relative to sigma_1; divide a small target
+    by its sigma_1, and weights by sigma_1^{1/L}, before the two are compared.
 
     Args:
         weights: W_1, ..., W_L of shapes (d_l, d_{l-1}), float64.
@@ -104,7 +106,7 @@ def mode_coefficients(
     """alpha_i = u_i^T Pi v_i / sigma_i, and 0 where sigma_i <= tolerance max(1, sigma_1)."""
     left, values, right = np.linalg.svd(target, full_matrices=False)
     passed = np.einsum("oi,od,id->i", left, whole, right)
-    present = values > tolerance * max(1.0, values[0])
+    present = np.arange(len(values)) < numerical_rank(target, tolerance)
     return np.where(present, passed / np.where(present, values, 1.0), 0.0)
 
 

@@ -14,6 +14,7 @@ import numpy as np
 from jaxtyping import Float
 
 from gramdyn._checks import check, check_nonnegative
+from gramdyn.deep_linear._products import Weights
 from gramdyn.deep_linear.canonical import (
     EQUAL,
     TargetModes,
@@ -23,7 +24,6 @@ from gramdyn.deep_linear.canonical import (
     check_problem,
     target_modes,
 )
-from gramdyn.deep_linear.products import Weights
 
 MOST_SETS = 2**16
 
@@ -33,7 +33,7 @@ class CriticalValues:
     """Losses that critical points take.
 
     Attributes:
-        chosen: Each set of learnt modes, numbered from 0, in the order of its loss.
+        chosen: Each set of learned modes, numbered from 0, in the order of its loss.
         values: Loss of each set, ascending.
         levels: The different ones among them, ascending; `len(levels)` is their number.
     """
@@ -48,7 +48,7 @@ class CriticalPoint:
     """One canonical critical point: balanced, nothing in it but the chosen modes.
 
     Attributes:
-        chosen: Learnt modes, numbered from 0, the largest singular value first.
+        chosen: Learned modes, numbered from 0, the largest singular value first.
         rank: How many they are, the rank of the map.
         value: Loss there.
         weights: W_1, ..., W_L of `canonical_weights`.
@@ -85,7 +85,7 @@ class GlobalMinimum:
 
 
 def critical_values(target: Any, widths: Sequence[int], floor: float = 0.0) -> CriticalValues:
-    """Loss of every set of modes that a critical point can have learnt.
+    """Loss of every set of modes that a critical point can have learned.
 
     Loss = floor + sum of sigma^2 / 2 over the modes not chosen; sets have up to min(d_0, ..., d_L)
     modes, each is realised, and losses of different sets may coincide.
@@ -127,7 +127,7 @@ def _sets(modes: TargetModes, widths: tuple[int, ...]) -> list[tuple[int, ...]]:
 
 
 def _value(modes: TargetModes, chosen: Sequence[int], floor: float) -> float:
-    """Floor and half the squares of what is not learnt."""
+    """Floor and half the squares of what is not learned."""
     return floor + 0.5 * float(np.sum(np.delete(modes.values, list(chosen)) ** 2))
 
 
@@ -156,6 +156,7 @@ def critical_points(
     Source: Achour, Malgouyres & Gerchinovitz (arXiv 2107.13289) for strictness at full rank; orders
     and spectra, and targets of any rank, are derived here, tested.
     """
+    widths = check_problem(target, widths)
     found = critical_values(target, widths, floor)
     return tuple(
         _point(target, widths, chosen, float(value))
@@ -194,9 +195,9 @@ def canonical_kind(
     """
     widths, modes = check_problem(target, widths), target_modes(target)
     keep, depth = check_chosen(modes, widths, chosen), len(widths) - 1
-    rank, learnt = len(keep), modes.values[keep]
+    rank, learned = len(keep), modes.values[keep]
     # Compared value by value: a sum of squares would not see a small singular value.
-    best = bool(np.all(modes.values[:rank] - learnt <= EQUAL * modes.values[0]))
+    best = bool(np.all(modes.values[:rank] - learned <= EQUAL * modes.values[0]))
     if best and rank == min(modes.rank, *widths):
         return "global_min", None
     return ("nonstrict_saddle", depth) if best and depth > 2 else ("strict_saddle", 2)
@@ -207,7 +208,7 @@ def global_minimum(target: Any, widths: Sequence[int], floor: float = 0.0) -> Gl
 
     Loss = floor + sum of sigma_i^2 / 2 over i > r. For r = min(d_0, ..., d_L) the minima are a
     smooth manifold of dimension N - r (d_0 + d_L - r), N the number of weights; where s singular
-    values tie with sigma_r and t of them are learnt, t (s - t) more, the choice of their subspace.
+    values tie with sigma_r and t of them are learned, t (s - t) more, the choice of their subspace.
 
     Args:
         target: Whitened target T, (d_L, d_0), of any rank; zero is reached at a map of zero.
@@ -238,6 +239,6 @@ def _dimension(modes: TargetModes, widths: tuple[int, ...], rank: int) -> int | 
         return None
     size = sum(low * up for low, up in pairwise(widths))
     tied = np.abs(modes.values - modes.values[rank - 1]) <= EQUAL * modes.values[0]
-    learnt = int(np.count_nonzero(tied[:rank]))
-    choice = learnt * int(np.count_nonzero(tied[rank:]))
+    learned = int(np.count_nonzero(tied[:rank]))
+    choice = learned * int(np.count_nonzero(tied[rank:]))
     return size - rank * (widths[0] + widths[-1] - rank) + choice

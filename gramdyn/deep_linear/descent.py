@@ -44,7 +44,7 @@ def outcomes(
 
     Source: Craciun & Ghoshdastidar (arXiv 2402.13108) for non-convergence; shares measured here.
     """
-    gaps, codes = check_real("gaps", gaps), np.asarray(statuses)
+    gaps, codes = check_real("gaps", gaps), check_real("statuses", statuses)
     tolerance = check_positive("tolerance", tolerance)
     check(codes.shape == gaps.shape, "statuses", f"have the shape {gaps.shape}", codes.shape)
     ok = codes == 0

@@ -8,7 +8,8 @@ from typing import Any
 import numpy as np
 from jaxtyping import Float
 
-from gramdyn._checks import check, check_positive
+from gramdyn._checks import check_positive
+from gramdyn.deep_linear._checks import check_modes, check_products, check_shapes
 from gramdyn.deep_linear._gaps import (
     end_matrix,
     exceeds_learned,
@@ -17,8 +18,8 @@ from gramdyn.deep_linear._gaps import (
     unlearned_modes,
 )
 from gramdyn.deep_linear._points import check_critical, check_point, norm_of
+from gramdyn.deep_linear._products import Weights, product, whole_map
 from gramdyn.deep_linear.canonical import numerical_rank
-from gramdyn.deep_linear.products import Weights, product, whole_map
 from gramdyn.deep_linear.splitting import split
 
 Move = tuple[tuple[int, ...], Weights]  # layers that move, and V
@@ -64,7 +65,7 @@ class UnstableDirection:
     clean: bool
 
 
-def escape_order(weights: Sequence[Any], target: Any, *, tolerance: float = 1e-8) -> EscapeOrder:
+def escape_order(weights: Any, target: Any, *, tolerance: float = 1e-8) -> EscapeOrder:
     """Bounds on the order at which the loss falls beside a saddle, from ranks alone.
 
     With the unlearned network Z and R = T - Pi, moving the layers i_1 < ... < i_m changes the loss
@@ -97,7 +98,7 @@ def escape_order(weights: Sequence[Any], target: Any, *, tolerance: float = 1e-8
 
 
 def unstable_directions(
-    weights: Sequence[Any],
+    weights: Any,
     target: Any,
     modes: Sequence[int] | None = None,
     *,
@@ -132,16 +133,25 @@ def unstable_directions(
     """
     found, wanted = _check(weights, target, tolerance)
     parts = unlearned_modes(found, wanted, tolerance)
-    chosen = tuple(parts) if modes is None else tuple(modes)
-    demand = f"hold unlearned modes, out of {tuple(parts)}"
-    check(all(mode in parts for mode in chosen), "modes", demand, chosen)
+    demand = f"hold different unlearned modes, out of {tuple(parts)}"
+    asked = tuple(parts) if modes is None else modes
+    chosen = check_modes("modes", asked, tuple(parts), demand)
     return tuple(_leave(found, wanted, mode, parts[mode], tolerance) for mode in chosen)
 
 
 def loss_along(
     weights: Weights, target: Float[np.ndarray, "dL d0"], direction: Weights
 ) -> Float[np.ndarray, " m"]:
-    """Coefficients of t^0, t^1, ..., t^{2L} in 1/2 ||T - Pi(W + tV)||^2, exactly."""
+    """Coefficients of t^0, t^1, ..., t^{2L} in 1/2 ||T - Pi(W + tV)||^2, exactly.
+
+    Raises:
+        InputError: Weights in float32, not finite, products that overflow, or shapes that do not
+            match.
+    """
+    weights, target = check_point(weights, target)
+    direction = check_shapes("direction", direction, [weight.shape for weight in weights])
+    longest = [np.hypot(w, v) for w, v in zip(weights, direction, strict=True)]
+    check_products("direction", target, *longest)
     parts = _map_along(weights, direction)
     flat = np.stack([target - parts[0], *(-part for part in parts[1:])]).reshape(len(parts), -1)
     inner = 0.5 * flat @ flat.T
@@ -157,9 +167,7 @@ def _map_along(weights: Weights, direction: Weights) -> list[Float[np.ndarray, "
     return parts
 
 
-def _check(
-    weights: Sequence[Any], target: Any, tolerance: float
-) -> tuple[Weights, Float[np.ndarray, "dL d0"]]:
+def _check(weights: Any, target: Any, tolerance: Any) -> tuple[Weights, Float[np.ndarray, "dL d0"]]:
     found, wanted = check_point(weights, target)
     check_critical(found, wanted, check_positive("tolerance", tolerance))
     return found, wanted

@@ -4,20 +4,20 @@ Loss = ||(T - Pi) Sxx^{1/2}||^2 / 2 with Pi = W_L ... W_1. A direction is a tupl
 weights; as a vector it is W_1 row by row, then W_2, and so on.
 """
 
-from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
-from jaxtyping import Float, Shaped
+from jaxtyping import Float
 from scipy.sparse.linalg import LinearOperator
 
-from gramdyn._checks import check, check_known, check_matrix, check_positive_int
+from gramdyn._checks import check, check_known, check_nonnegative, check_positive_int
+from gramdyn.deep_linear._checks import check_double, check_list, check_products, check_shapes
+from gramdyn.deep_linear._points import Batch, check_point, flatten, unflatten
+from gramdyn.deep_linear._products import Weights, whole_map
 from gramdyn.deep_linear.canonical import target_modes
 from gramdyn.deep_linear.lanczos import extremal_eigenvalues
-from gramdyn.deep_linear.products import Weights, check_weights, whole_map, widths_of
 from gramdyn.deep_linear.whitening import check_moment
 
-Batch = tuple[Shaped[np.ndarray, "..."], ...]
 FEW = 256  # weights up to which every eigenvalue costs less than a few by Lanczos
 
 
@@ -28,7 +28,7 @@ def quadratic_form(weights: Any, target: Any, direction: Any, input_moment: Any 
     with Lin(V) = sum_l W_{L:l+1} V_l W_{l-1:1} and R = T - Pi.
 
     Args:
-        weights: W_1, ..., W_L.
+        weights: W_1, ..., W_L, float64.
         target: T, (d_L, d_0); not whitened where `input_moment` is given.
         direction: V_1, ..., V_L, shaped as the weights.
         input_moment: Sxx, (d_0, d_0); the identity if None.
@@ -37,14 +37,16 @@ def quadratic_form(weights: Any, target: Any, direction: Any, input_moment: Any 
         D2(V, V).
 
     Raises:
-        InputError: for shapes that do not fit or entries that are not finite.
+        InputError: for weights in float32, shapes that do not fit, or entries that are not finite
+            or so large that products overflow.
 
     Cost: as one forward pass of d_0 inputs, three times.
     Source: derived here, tested.
     """
     weights, residual, moment = _problem(weights, target, input_moment)
+    direction = _check_direction(weights, direction, residual, moment)
     below, once, twice = np.eye(len(moment)), np.zeros_like(moment), np.zeros_like(moment)
-    for weight, step in zip(weights, _check_direction(weights, direction), strict=True):
+    for weight, step in zip(weights, direction, strict=True):
         twice = 2 * step @ once + weight @ twice
         once = step @ below + weight @ once
         below = weight @ below
@@ -58,7 +60,7 @@ def hessian_product(weights: Any, target: Any, direction: Any, input_moment: Any
     gets B^T Lin(V) Sxx A^T - B'^T R Sxx A^T - B^T R Sxx A'^T.
 
     Args:
-        weights: W_1, ..., W_L.
+        weights: W_1, ..., W_L, float64.
         target: T, (d_L, d_0); not whitened where `input_moment` is given.
         direction: V_1, ..., V_L, shaped as the weights.
         input_moment: Sxx, (d_0, d_0); the identity if None.
@@ -67,31 +69,30 @@ def hessian_product(weights: Any, target: Any, direction: Any, input_moment: Any
         The product, shaped as the weights.
 
     Raises:
-        InputError: for shapes that do not fit or entries that are not finite.
+        InputError: for weights in float32, shapes that do not fit, or entries that are not finite
+            or so large that products overflow.
 
     Cost: O(L) products of two matrices.
     Source: derived here, tested.
     """
     weights, residual, moment = _problem(weights, target, input_moment)
-    return _apply(weights, residual, moment, _check_direction(weights, direction))
+    direction = _check_direction(weights, direction, residual, moment)
+    return _apply(weights, residual, moment, direction)
 
 
 def _problem(weights: Any, target: Any, input_moment: Any) -> tuple[Weights, Any, Any]:
     """Weights, residual T - Pi and input moment as arrays that fit."""
-    weights = check_weights(weights)
-    widths, goal = widths_of(weights), check_matrix("target", target)
-    shape = (widths[-1], widths[0])
-    check(goal.shape == shape, "target", f"have shape {shape}, as the weights map", goal.shape)
-    moment = np.eye(widths[0]) if input_moment is None else input_moment
-    return weights, goal - whole_map(weights), check_moment(moment, widths[0])
+    weights, goal = check_point(weights, target)
+    width = weights[0].shape[1]
+    moment = check_moment(np.eye(width) if input_moment is None else input_moment, width)
+    check_products("input_moment", moment, goal, *weights)
+    return weights, goal - whole_map(weights), moment
 
 
-def _check_direction(weights: Weights, direction: Sequence[Any]) -> Weights:
-    """The direction as arrays, refused unless shaped as the weights."""
-    found = tuple(check_matrix("direction", step) for step in direction)
-    shapes = [weight.shape for weight in weights]
-    told = [step.shape for step in found]
-    check(told == shapes, "direction", f"have the shapes {shapes} of the weights", told)
+def _check_direction(weights: Weights, direction: Any, *others: Any) -> Weights:
+    """The direction as arrays, refused unless shaped as the weights and products are finite."""
+    found = check_shapes("direction", direction, [weight.shape for weight in weights])
+    check_products("direction", *weights, *others, flatten(found), flatten(found))
     return found
 
 
@@ -133,7 +134,7 @@ def hessian_matrix(weights: Any, target: Any, input_moment: Any = None) -> Float
     """Hessian of the loss as a matrix, from its products with every unit direction.
 
     Args:
-        weights: W_1, ..., W_L with N entries together.
+        weights: W_1, ..., W_L with N entries together, float64.
         target: T, (d_L, d_0); not whitened where `input_moment` is given.
         input_moment: Sxx, (d_0, d_0); the identity if None.
 
@@ -141,27 +142,16 @@ def hessian_matrix(weights: Any, target: Any, input_moment: Any = None) -> Float
         Symmetric matrix; rows and columns are W_1 row by row, then W_2, and so on.
 
     Raises:
-        InputError: for shapes that do not fit or entries that are not finite.
+        InputError: for weights in float32, shapes that do not fit, or entries that are not finite
+            or so large that products overflow.
 
     Cost: N products at once, some N^2 numbers of memory.
     Source: derived here, tested.
     """
     weights, residual, moment = _problem(weights, target, input_moment)
-    columns = _split(np.eye(sum(weight.size for weight in weights)), weights)
-    matrix = _join(_apply(weights, residual, moment, columns))
+    columns = unflatten(np.eye(sum(weight.size for weight in weights)), weights)
+    matrix = flatten(_apply(weights, residual, moment, columns))
     return (matrix + matrix.T) / 2
-
-
-def _split(vectors: Float[np.ndarray, "*batch N"], weights: Weights) -> Batch:
-    """Vectors as directions."""
-    parts = np.split(vectors, np.cumsum([weight.size for weight in weights])[:-1], axis=-1)
-    lead = vectors.shape[:-1]
-    return tuple(part.reshape(*lead, *w.shape) for part, w in zip(parts, weights, strict=True))
-
-
-def _join(direction: Batch) -> Float[np.ndarray, "*batch N"]:
-    """Directions as vectors."""
-    return np.concatenate([step.reshape(*step.shape[:-2], -1) for step in direction], axis=-1)
 
 
 def hessian_spectrum(
@@ -174,7 +164,7 @@ def hessian_spectrum(
     """Eigenvalues of the Hessian of the loss.
 
     Args:
-        weights: W_1, ..., W_L with N entries together.
+        weights: W_1, ..., W_L with N entries together, float64.
         target: T, (d_L, d_0); not whitened where `input_moment` is given.
         mode: "dense" for all N; "extremal" for the `count` lowest and the `count` highest, by
             Lanczos above 256 and 20 `count` weights, each eigenvalue as often as it occurs.
@@ -185,12 +175,14 @@ def hessian_spectrum(
         Eigenvalues, ascending.
 
     Raises:
-        InputError: for input that does not fit or a mode that is not known.
+        InputError: for weights in float32, input that does not fit, products that overflow, or a
+            mode that is not known.
 
     Cost: dense O(N^3); extremal some hundred products for each eigenvalue. By Lanczos they are
     exact to about 1e-10 of the largest magnitude.
     Source: derived here, tested.
     """
+    check(isinstance(mode, str), "mode", "be a word", type(mode))
     check_known("mode", mode, ("dense", "extremal"))
     count = check_positive_int("count", count)
     weights, residual, moment = _problem(weights, target, input_moment)
@@ -206,7 +198,7 @@ def _operator(weights: Weights, residual: Any, moment: Any, size: int) -> Linear
     """The Hessian by its products."""
 
     def product_with(vector: Float[np.ndarray, "..."]) -> Float[np.ndarray, " N"]:
-        return _join(_apply(weights, residual, moment, _split(vector.ravel(), weights)))
+        return flatten(_apply(weights, residual, moment, unflatten(vector.ravel(), weights)))
 
     return LinearOperator((size, size), matvec=product_with, dtype=np.float64)
 
@@ -217,20 +209,20 @@ def inertia(eigenvalues: Any, tolerance: float = 1e-9) -> tuple[int, int, int]:
     Constant along the GL orbits of weights with the same map (Sylvester), as eigenvalues are not.
 
     Args:
-        eigenvalues: Real numbers, (N,).
+        eigenvalues: Real numbers, (N,), float64.
         tolerance: Those up to this times max(1, the largest magnitude) count as zero.
 
     Returns:
         (negative, positive, zero), which add up to N.
 
     Raises:
-        InputError: for values that are not finite numbers.
+        InputError: for values in float32, not finite, or along more than one axis.
 
     Cost: O(N).
     Source: Sylvester's law of inertia.
     """
-    values = check_matrix("eigenvalues", np.atleast_2d(np.asarray(eigenvalues)))
-    bound = tolerance * max(1.0, float(np.abs(values).max()))
+    values = check_double("eigenvalues", [check_list("eigenvalues", eigenvalues)])
+    bound = check_nonnegative("tolerance", tolerance) * max(1.0, float(np.abs(values).max()))
     negative, positive = int(np.sum(values < -bound)), int(np.sum(values > bound))
     return negative, positive, values.size - negative - positive
 
@@ -242,7 +234,7 @@ def sharpness(weights: Any, target: Any, input_moment: Any = None) -> float:
     inputs and zero residual it is at least L sigma_1^{2-2/L}, with equality at balanced weights.
 
     Args:
-        weights: W_1, ..., W_L.
+        weights: W_1, ..., W_L, float64.
         target: T, (d_L, d_0); not whitened where `input_moment` is given.
         input_moment: Sxx, (d_0, d_0); the identity if None.
 
@@ -250,7 +242,8 @@ def sharpness(weights: Any, target: Any, input_moment: Any = None) -> float:
         The eigenvalue.
 
     Raises:
-        InputError: for shapes that do not fit or entries that are not finite.
+        InputError: for weights in float32, shapes that do not fit, or entries that are not finite
+            or so large that products overflow.
 
     Cost: as `hessian_spectrum` with one eigenvalue at each end.
     Source: Mulayoff & Michaeli (2020); the bound derived here, tested.
@@ -262,15 +255,18 @@ def sharpness(weights: Any, target: Any, input_moment: Any = None) -> float:
 def critical_step(target: Any, n_layers: int) -> float:
     """Step of gradient descent above which no global minimum is stable.
 
-    eta_c = 2 / (L sigma_1^{2-2/L}), L the number of layers, for white inputs and minima of zero
-    residual. Above it runs do not converge; with two and more layers they need not diverge either.
+    eta_c = 2 / (L sigma_1^{2-2/L}), L the number of layers. It is for white inputs and minima of
+    zero residual only: other inputs change the curvature, and with a residual the bound on the
+    sharpness is not shown. One layer has eta_c = 2 for every target, the zero target too. A zero
+    target with two or more layers has minima without curvature, so that eta_c is infinite. Above
+    eta_c runs do not converge; with two and more layers they need not diverge either.
 
     Args:
         target: Whitened target T, (d_L, d_0).
         n_layers: Number L of weight layers, at least 1.
 
     Returns:
-        The step; infinite for a zero target and two or more layers, where flat minima exist.
+        The step: 2 for one layer, infinite for a zero target and two or more layers.
 
     Raises:
         InputError: for a target that is no finite matrix or no layers.

@@ -1,4 +1,8 @@
-"""Critical points whose kind, inertia and escape are known: diagonal networks, sigma = 3, 2, 1."""
+"""Critical points whose kind, inertia and escape are known: diagonal networks, sigma = 3, 2, 1.
+
+A table for claims and tests, which compute every number in it anew; nothing else uses it, and its
+functions check no input.
+"""
 
 from collections.abc import Sequence
 from itertools import pairwise
@@ -6,7 +10,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from gramdyn.deep_linear.products import Weights
+from gramdyn.deep_linear._products import Weights
 
 SIGMA = (3.0, 2.0, 1.0)
 STRICT, FLAT, BEST = "strict_saddle", "nonstrict_saddle", "global_min"

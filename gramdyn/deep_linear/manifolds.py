@@ -1,6 +1,5 @@
 """Linear subspaces that the flow keeps: of one level, and of the origin of two layers."""
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 from typing import Any
@@ -10,8 +9,8 @@ from jaxtyping import Float
 
 from gramdyn._checks import check
 from gramdyn.deep_linear._points import check_point
+from gramdyn.deep_linear._products import Weights, widths_of
 from gramdyn.deep_linear.canonical import check_chosen, check_problem, target_modes
-from gramdyn.deep_linear.products import Weights, widths_of
 
 
 @dataclass(frozen=True)
@@ -42,7 +41,7 @@ class OriginManifolds:
     unstable: Weights
 
 
-def level_subspace(target: Any, widths: Sequence[int], chosen: Sequence[int]) -> LevelSubspace:
+def level_subspace(target: Any, widths: Any, chosen: Any) -> LevelSubspace:
     """Subspace N_S = {W_1 v_p = 0 and u_p^T W_L = 0 for all unlearned p with sigma_p > 0}.
 
     Gradient flow and gradient descent never leave it, and inside it they are those of the target
@@ -79,9 +78,7 @@ def level_subspace(target: Any, widths: Sequence[int], chosen: Sequence[int]) ->
     )
 
 
-def project_onto_level_subspace(
-    weights: Sequence[Any], target: Any, chosen: Sequence[int]
-) -> Weights:
+def project_onto_level_subspace(weights: Any, target: Any, chosen: Any) -> Weights:
     """Nearest point of N_S: W_1 (I - V V^T) and (I - U U^T) W_L, the other layers as they are.
 
     Args:
@@ -104,7 +101,7 @@ def project_onto_level_subspace(
     return (found[0] @ space.input_projector, *middle, space.output_projector @ found[-1])
 
 
-def origin_manifolds(weights: Sequence[Any], target: Any) -> OriginManifolds:
+def origin_manifolds(weights: Any, target: Any) -> OriginManifolds:
     """The point as a sum of two, one in the stable and one in the unstable manifold of the origin.
 
     For two layers and a square invertible target with polar factor Q = U V^T, the stable manifold

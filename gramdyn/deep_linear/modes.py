@@ -18,14 +18,15 @@ from numpy.polynomial.polynomial import polyval
 from scipy.optimize import brentq
 from scipy.special import digamma, expit, hyp2f1
 
-from gramdyn._checks import check, check_nonnegative, check_positive, check_positive_int, check_real
+from gramdyn._checks import check, check_positive_int, check_real
+from gramdyn.deep_linear._checks import Number, check_scalar
 
 # At most 1/2 to the power of this many terms is left out of the series at the target.
 TERMS = 60
 
 
 def mode_solution(
-    n_layers: int, sigma: float, start: float, times: Float[np.ndarray, "T"]
+    n_layers: int, sigma: Number, start: Number, times: Float[np.ndarray, "T"]
 ) -> Float[np.ndarray, "T"]:
     """Strength s(t) of an aligned balanced mode.
 
@@ -56,7 +57,7 @@ def mode_solution(
     Source: Saxe, McClelland, Ganguli, arXiv 1312.6120; Gidel, Bach, Lacoste-Julien, arXiv
     1904.13262 (L = 2); survey in Wendin & Altafini, arXiv 2511.10362.
     """
-    _check_mode(n_layers, sigma, start)
+    sigma, start = _check_mode(n_layers, sigma, start)
     moments = check_times(times)
     if n_layers == 1:
         return start * np.exp(-moments) - sigma * np.expm1(-moments)
@@ -69,7 +70,7 @@ def mode_solution(
     return np.array([_deep(n_layers, sigma, start, moment) for moment in moments])
 
 
-def mode_time(n_layers: int, sigma: float, start: float, end: float) -> float:
+def mode_time(n_layers: int, sigma: Number, start: Number, end: Number) -> float:
     """Time an aligned balanced mode takes from one strength to another.
 
     t = (1/L) int_start^end dx / (|x|^{2 - 2/L} (sigma - x))
@@ -94,7 +95,8 @@ def mode_time(n_layers: int, sigma: float, start: float, end: float) -> float:
 
     Source: Saxe, McClelland, Ganguli, arXiv 1312.6120; the split derived here, tested.
     """
-    _check_mode(n_layers, sigma, start)
+    sigma, start = _check_mode(n_layers, sigma, start)
+    end = check_scalar("end", end)
     limit = sigma if n_layers == 1 or start > 0 else 0.0
     on_path = min(start, limit) <= end <= max(start, limit)
     check(on_path, "end", f"lie between the start {start:g} and the limit {limit:g}", end)
@@ -109,7 +111,7 @@ def mode_time(n_layers: int, sigma: float, start: float, end: float) -> float:
     return (there - here) / (n_layers * sigma**power)
 
 
-def half_time(n_layers: int, sigma: float, start: float) -> float:
+def half_time(n_layers: int, sigma: Number, start: Number) -> float:
     """Time at which an aligned balanced mode reaches half its target.
 
     Args:
@@ -127,14 +129,14 @@ def half_time(n_layers: int, sigma: float, start: float) -> float:
 
     Source: Saxe, McClelland, Ganguli, arXiv 1312.6120.
     """
-    check_positive("sigma", sigma)
-    _check_mode(n_layers, sigma, start)
+    check_scalar("sigma", sigma, above=0)
+    sigma, start = _check_mode(n_layers, sigma, start)
     if start == 0 and n_layers >= 2:
         return math.inf
     return mode_time(n_layers, sigma, start, sigma / 2)
 
 
-def leading_half_time(n_layers: int, sigma: float, start: float) -> float:
+def leading_half_time(n_layers: int, sigma: Number, start: Number) -> float:
     """Length of the plateau of a small mode, the leading term of its half-time.
 
         L = 2   log(sigma / start - 1) / (2 sigma), exact
@@ -158,7 +160,7 @@ def leading_half_time(n_layers: int, sigma: float, start: float) -> float:
     Source: Saxe, McClelland, Ganguli, arXiv 1312.6120; L >= 3 derived here, tested.
     """
     check(check_positive_int("n_layers", n_layers) >= 2, "n_layers", "be at least 2", n_layers)
-    check_positive("sigma", sigma)
+    sigma, start = check_scalar("sigma", sigma, above=0), check_scalar("start", start)
     check(0 < start <= sigma / 2, "start", "be above 0 and at most half of sigma", start)
     if n_layers == 2:
         return math.log(sigma / start - 1) / (2 * sigma)
@@ -173,10 +175,10 @@ def check_times(times: Any) -> Float[np.ndarray, "T"]:
     return moments
 
 
-def _check_mode(n_layers: int, sigma: float, start: float) -> None:
+def _check_mode(n_layers: Any, sigma: Any, start: Any) -> tuple[float, float]:
+    """Target and start as floats."""
     check_positive_int("n_layers", n_layers)
-    check_nonnegative("sigma", sigma)
-    check(math.isfinite(start), "start", "be a finite number", start)
+    return check_scalar("sigma", sigma, least=0), check_scalar("start", start)
 
 
 def _decay(n_layers: int, start: float, times: Float[np.ndarray, "T"]) -> Float[np.ndarray, "T"]:

@@ -10,17 +10,18 @@ to 2e-4 for L = 3 and 3e-3 to 4e-3 for L = 5 (ten rotations each).
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import accumulate
+from typing import Any
 
 import numpy as np
 from jaxtyping import Float, Int
 
 from gramdyn._checks import (
     check,
-    check_matrix,
     check_nonnegative,
     check_positive_int,
-    check_widths,
 )
+from gramdyn.deep_linear._checks import MOST, check_double, check_products, check_widths
+from gramdyn.deep_linear.canonical import numerical_rank
 
 # Singular values below this times max(1, the largest) count as zero.
 TOLERANCE = 1e-10
@@ -49,23 +50,22 @@ def nilpotency(matrix: Float[np.ndarray, "_ _"], n_layers: int) -> Nilpotency:
     product has a factor that is exactly 0.
 
     Args:
-        matrix: Adjacency matrix, in any basis, shape (n, n).
+        matrix: Adjacency matrix, in any basis, shape (n, n), float64.
         n_layers: Number of weight layers L, at least 1.
 
     Returns:
         The largest entry of A^{L+1}, the traces and what they are small against.
 
     Raises:
-        InputError: for a matrix that is not square or not finite.
+        InputError: for a matrix in float32, not square, not finite, or with powers that overflow.
 
     Cost: n products of matrices, 2 n^4 operations.
 
     Source: Wendin & Altafini, arXiv 2511.10362 (isospectral flow); the test derived here.
     """
     square = _check_square(matrix)
-    check_positive_int("n_layers", n_layers)
-    n = len(square)
-    powers = list(accumulate([square] * max(n, n_layers + 1), np.matmul))
+    n, n_layers = len(square), check_positive_int("n_layers", n_layers)
+    powers = _powers(square, max(n, n_layers + 1))
     traces = np.array([np.trace(power) for power in powers[:n]])
     scale = np.linalg.norm(square) ** np.arange(1.0, n + 1)
     return Nilpotency(float(np.max(np.abs(powers[n_layers]))), traces, scale)
@@ -75,7 +75,7 @@ def is_nilpotent(matrix: Float[np.ndarray, "_ _"], widths: Sequence[int]) -> boo
     """Whether A^{L+1} and the traces of all powers are exactly 0.
 
     Args:
-        matrix: Adjacency matrix in the order of its nodes, shape (n_v, n_v).
+        matrix: Adjacency matrix in the order of its nodes, shape (n_v, n_v), float64.
         widths: d_0, ..., d_L with sum n_v.
 
     Returns:
@@ -83,15 +83,15 @@ def is_nilpotent(matrix: Float[np.ndarray, "_ _"], widths: Sequence[int]) -> boo
         the way, see `nilpotency`.
 
     Raises:
-        InputError: for a matrix that is not square, not finite or not of the size of the widths.
+        InputError: for a matrix in float32, not square, not finite, not of the size of the widths,
+            or with powers that overflow.
 
     Cost: one `nilpotency`.
 
     Source: Wendin & Altafini, arXiv 2511.10362.
     """
-    square = _check_square(matrix)
-    fits = sum(check_widths(widths)) == len(square) and len(widths) >= 2
-    check(fits, "widths", f"hold at least two widths with sum {len(square)}", tuple(widths))
+    square, widths = _check_square(matrix), check_widths(widths)
+    check(sum(widths) == len(square), "widths", f"have the sum {len(square)}", widths)
     found = nilpotency(square, len(widths) - 1)
     return found.excess == 0 and not np.any(found.traces)
 
@@ -106,7 +106,7 @@ def ranks_of_powers(
     Balanced starts keep it at finite times (Bah et al. 2019).
 
     Args:
-        matrix: Adjacency matrix, in any basis, shape (n, n).
+        matrix: Adjacency matrix, in any basis, shape (n, n), float64.
         n_layers: Number of weight layers L, at least 1.
         tolerance: Singular values below this times max(1, the largest) count as zero.
 
@@ -114,7 +114,7 @@ def ranks_of_powers(
         Ranks, not increasing, shape (L,).
 
     Raises:
-        InputError: for a matrix that is not square or not finite.
+        InputError: for a matrix in float32, not square, not finite, or with powers that overflow.
 
     Cost: L products and singular value decompositions.
 
@@ -122,14 +122,18 @@ def ranks_of_powers(
     of type derived here, tested.
     """
     square = _check_square(matrix)
-    check_positive_int("n_layers", n_layers)
-    check_nonnegative("tolerance", tolerance)
-    powers = accumulate([square] * n_layers, np.matmul)
-    values = [np.linalg.svd(power, compute_uv=False) for power in powers]
-    return np.array([np.sum(found > tolerance * max(1.0, found[0])) for found in values], dtype=int)
+    tolerance = check_nonnegative("tolerance", tolerance)
+    powers = _powers(square, check_positive_int("n_layers", n_layers))
+    return np.array([numerical_rank(power, tolerance) for power in powers])
 
 
-def _check_square(matrix: Float[np.ndarray, "_ _"]) -> Float[np.ndarray, "n n"]:
-    square = check_matrix("matrix", matrix)
+def _powers(square: Float[np.ndarray, "n n"], count: int) -> list[Float[np.ndarray, "n n"]]:
+    """A, A^2, ..., A^count; no power is squared later, so they may use the range of float64."""
+    check_products("matrix", *[square] * count, most=2 * MOST)
+    return list(accumulate([square] * count, np.matmul))
+
+
+def _check_square(matrix: Any) -> Float[np.ndarray, "n n"]:
+    square = check_double("matrix", matrix)
     check(square.shape[0] == square.shape[1], "matrix", "be square", square.shape)
     return square

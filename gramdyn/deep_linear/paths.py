@@ -1,6 +1,5 @@
 """Leaving and reaching saddles: the flow followed on the host, and the laws of its times."""
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -8,9 +7,10 @@ import numpy as np
 from jaxtyping import Float
 from scipy.integrate import solve_ivp
 
-from gramdyn._checks import check, check_positive, check_positive_int
+from gramdyn._checks import check, check_known, check_positive, check_positive_int
+from gramdyn.deep_linear._checks import Number, check_power, check_products, check_scalar
 from gramdyn.deep_linear._points import check_point, flatten, gradients, loss_of, unflatten
-from gramdyn.deep_linear.products import Weights
+from gramdyn.deep_linear._products import Weights
 
 
 @dataclass(frozen=True)
@@ -29,7 +29,7 @@ class Path:
 
 
 def follow(
-    weights: Sequence[Any],
+    weights: Any,
     target: Any,
     time: float,
     *,
@@ -65,7 +65,9 @@ def follow(
     Source: E. Hairer, S. Norsett, G. Wanner, Solving Ordinary Differential Equations I (1993).
     """
     found, wanted = check_point(weights, target)
-    check(method in ("DOP853", "LSODA"), "method", "be DOP853 or LSODA", method)
+    check(isinstance(method, str), "method", "be a word", type(method))
+    check_known("method", method, ("DOP853", "LSODA"))
+    check_products("weights", wanted, *found, *found)  # of the gradient
     n_samples = check_positive_int("n_samples", n_samples)
     check(n_samples >= 2, "n_samples", "be at least 2", n_samples)
     times = np.linspace(0.0, check_positive("time", time), n_samples)
@@ -81,7 +83,7 @@ def follow(
     return Path(states[-1], times, np.array([loss_of(state, wanted) for state in states]))
 
 
-def escape_time(n_layers: int, sigma: float, delta: float, level: float | None = None) -> float:
+def escape_time(n_layers: int, sigma: Number, delta: Number, level: Number | None = None) -> float:
     """Time to leave a canonical saddle along one mode, from weights delta on every layer.
 
     While s = delta^L is small beside sigma, ds/dt = L sigma s^{2-2/L}, so s reaches `level` at
@@ -108,17 +110,18 @@ def escape_time(n_layers: int, sigma: float, delta: float, level: float | None =
     Source: Saxe, McClelland, Ganguli (arXiv 1312.6120) for L = 2; for any L, derived here, tested.
     """
     depth = _check_depth(n_layers, 2)
-    sigma, delta = check_positive("sigma", sigma), check_positive("delta", delta)
+    sigma, delta = check_scalar("sigma", sigma, above=0), check_scalar("delta", delta, above=0)
+    check_power("delta", delta, depth)
     if level is not None:
-        demand = f"be above delta^L = {delta**depth:g}"
-        check(check_positive("level", level) > delta**depth, "level", demand, level)
+        level = check_scalar("level", level, above=0)
+        check(level > delta**depth, "level", f"be above delta^L = {delta**depth:g}", level)
     if depth == 2:
         return float(np.log((1.0 if level is None else level**0.5) / delta) / sigma)
     reached = 0.0 if level is None else level ** (2.0 / depth - 1.0)
     return (delta ** (2 - depth) - reached) / ((depth - 2) * sigma)
 
 
-def algebraic_approach(n_layers: int, sigma: float, time: float) -> float:
+def algebraic_approach(n_layers: int, sigma: Number, time: Number) -> float:
     """Size |s| of a mode of the wrong sign that decays onto a saddle: ((L-2) sigma t)^{-L/(L-2)}.
 
     For L >= 3 a balanced mode with s < 0 obeys d|s|/dt = -L |s|^{2-2/L} (sigma + |s|), and late
@@ -139,8 +142,10 @@ def algebraic_approach(n_layers: int, sigma: float, time: float) -> float:
     Source: derived here, tested.
     """
     depth = _check_depth(n_layers, 3)
-    scaled = (depth - 2) * check_positive("sigma", sigma) * check_positive("time", time)
-    return float(scaled ** (-depth / (depth - 2)))
+    sigma, time = check_scalar("sigma", sigma, above=0), check_scalar("time", time, above=0)
+    scaled, power = (depth - 2) * sigma * time, -depth / (depth - 2)
+    check_power("time", scaled, power)
+    return float(scaled**power)
 
 
 def _check_depth(n_layers: Any, least: int) -> int:

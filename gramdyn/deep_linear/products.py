@@ -3,44 +3,73 @@
 Weights are numbered 1 to L from the inputs, nodes 0 to L; W_l has shape (d_l, d_{l-1}).
 """
 
-from collections.abc import Sequence
-from functools import reduce
-from itertools import pairwise
+from numbers import Integral
 from typing import Any
 
 import numpy as np
 from jaxtyping import Float
 
-from gramdyn._checks import check, check_matrix
+from gramdyn._checks import check
+from gramdyn.deep_linear import _products
+from gramdyn.deep_linear._products import Weights, check_weights
 
-Weights = tuple[Float[np.ndarray, "_ _"], ...]
+__all__ = ["Weights", "check_weights", "product", "whole_map", "widths_of"]
 
 
-def check_weights(weights: Sequence[Any]) -> Weights:
-    """The weights as float64 arrays, refused unless they chain.
+def widths_of(weights: Any) -> tuple[int, ...]:
+    """Widths d_0, ..., d_L of the nodes.
+
+    Args:
+        weights: W_1, ..., W_L, float64.
+
+    Returns:
+        The widths, L + 1 of them.
 
     Raises:
-        InputError: for no weights, entries that are not finite, or shapes that do not chain.
+        InputError: for weights in float32, that do not chain, that are not finite or whose products
+            overflow.
+
+    Cost: a copy of the weights.
     """
-    found = tuple(check_matrix("weights", weight) for weight in weights)
-    shapes = [weight.shape for weight in found]
-    chain = all(low[0] == up[1] for low, up in pairwise(shapes))
-    check(len(found) > 0 and chain, "weights", "hold W_1, W_2, ... with shapes that chain", shapes)
-    return found
+    return _products.widths_of(check_weights(weights))
 
 
-def widths_of(weights: Weights) -> tuple[int, ...]:
-    """Widths d_0, ..., d_L of the nodes."""
-    return (weights[0].shape[1], *(weight.shape[0] for weight in weights))
+def product(weights: Any, upper: int, lower: int) -> Float[np.ndarray, "_ _"]:
+    """W_upper ... W_lower, numbered from 1; the identity of a node where upper = lower - 1.
+
+    Args:
+        weights: W_1, ..., W_L, float64.
+        upper: Highest layer, from 0 to L.
+        lower: Lowest layer, from 1 to upper + 1.
+
+    Returns:
+        The product, (d_upper, d_{lower-1}).
+
+    Raises:
+        InputError: as `widths_of`, or for layers out of range.
+
+    Cost: upper - lower products of matrices.
+    """
+    found = check_weights(weights)
+    good = isinstance(upper, Integral) and 0 <= upper <= len(found)
+    check(good, "upper", f"be a whole number from 0 to {len(found)}", upper)
+    good = isinstance(lower, Integral) and 1 <= lower <= upper + 1
+    check(good, "lower", f"be a whole number from 1 to {upper + 1}", lower)
+    return _products.product(found, int(upper), int(lower))
 
 
-def product(weights: Weights, upper: int, lower: int) -> Float[np.ndarray, "_ _"]:
-    """W_upper ... W_lower, numbered from 1; the identity of a node where upper = lower - 1."""
-    if upper < lower:
-        return np.eye(widths_of(weights)[upper])
-    return reduce(lambda right, left: left @ right, weights[lower - 1 : upper])
+def whole_map(weights: Any) -> Float[np.ndarray, "dL d0"]:
+    """Pi = W_L ... W_1, the map of the network.
 
+    Args:
+        weights: W_1, ..., W_L, float64.
 
-def whole_map(weights: Weights) -> Float[np.ndarray, "dL d0"]:
-    """Pi = W_L ... W_1, the map of the network."""
-    return product(weights, len(weights), 1)
+    Returns:
+        The map, (d_L, d_0).
+
+    Raises:
+        InputError: as `widths_of`.
+
+    Cost: L - 1 products of matrices.
+    """
+    return _products.whole_map(check_weights(weights))

@@ -6,12 +6,15 @@ keeps the map, the loss, criticality and all ranks; ranks name its orbits up to 
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from numbers import Integral
 from typing import Any
 
 import numpy as np
 from jaxtyping import Float, Int
 
 from gramdyn._checks import check, check_positive
+from gramdyn.deep_linear._checks import check_widths
+from gramdyn.deep_linear._products import Weights, check_weights, product, whole_map, widths_of
 from gramdyn.deep_linear.canonical import (
     EQUAL,
     TargetModes,
@@ -22,7 +25,6 @@ from gramdyn.deep_linear.canonical import (
     target_modes,
 )
 from gramdyn.deep_linear.critical import global_minimum
-from gramdyn.deep_linear.products import Weights, check_weights, product, whole_map, widths_of
 
 
 @dataclass(frozen=True)
@@ -31,8 +33,8 @@ class QuotientRepresentative:
 
     Attributes:
         alpha: Share u_i^T Pi v_i / sigma_i of every mode in the map, (rank of the target,).
-        chosen: Learnt modes from 0. Of tied ones, where a subspace is learnt, the first as many as
-            its dimension.
+        chosen: Learned modes from 0. Of tied ones, where a subspace is learned, the first as many
+            as its dimension.
         weights: Balanced weights with the same map, W_1, ..., W_L.
         interval_multiplicities: m_ij of `interval_multiplicities`, of the given weights.
         orbit_dimension: Dimension of the orbit of the given weights.
@@ -54,15 +56,16 @@ def interval_multiplicities(weights: Any, tolerance: float = 1e-10) -> Int[np.nd
     rho_ii = d_i: with free bases at the ends too, a complete invariant.
 
     Args:
-        weights: W_1, ..., W_L, of any ranks.
+        weights: W_1, ..., W_L, of any ranks, float64.
         tolerance: Singular values of a product up to this times max(1, the largest) count as zero.
 
     Returns:
-        Whole numbers >= 0, (L+1, L+1), zero below the diagonal; m_0L is the rank of the map. Noise
-        near the tolerance may give ranks that no weights have, and then numbers below zero.
+        Whole numbers >= 0, (L+1, L+1), zero below the diagonal; m_0L is the rank of the map.
 
     Raises:
-        InputError: for weights that do not chain or a tolerance that is not above 0.
+        InputError: for weights in float32 or that do not chain, a tolerance that is not above 0, or
+            one at which products have ranks that no weights have: noise near it gives numbers
+            below 0.
 
     Cost: L (L + 1) / 2 singular value decompositions.
     Source: Gabriel (1972), quivers of type A.
@@ -73,7 +76,10 @@ def interval_multiplicities(weights: Any, tolerance: float = 1e-10) -> Int[np.nd
     for i in range(nodes):
         for j in range(i, nodes):
             ranks[i + 1, j] = numerical_rank(product(weights, j, i + 1), tolerance)
-    return np.triu(ranks[1:, :-1] - ranks[:-1, :-1] - ranks[1:, 1:] + ranks[:-1, 1:])
+    found = np.triu(ranks[1:, :-1] - ranks[:-1, :-1] - ranks[1:, 1:] + ranks[:-1, 1:])
+    demand = "suit these weights, without multiplicities below 0 from ranks of noise"
+    check(bool(np.all(found >= 0)), "tolerance", demand, tolerance)
+    return found
 
 
 def jordan_blocks(weights: Any, tolerance: float = 1e-10) -> Int[np.ndarray, " n"]:
@@ -82,14 +88,14 @@ def jordan_blocks(weights: Any, tolerance: float = 1e-10) -> Int[np.ndarray, " n
     Blocks of size s number sum_{j-i+1=s} m_ij. The matrix is nilpotent: all eigenvalues are zero.
 
     Args:
-        weights: W_1, ..., W_L, of any ranks.
+        weights: W_1, ..., W_L, of any ranks, float64.
         tolerance: As in `interval_multiplicities`.
 
     Returns:
         Numbers of blocks of size 1, ..., L+1, (L+1,); sizes times numbers add up to all nodes.
 
     Raises:
-        InputError: for weights that do not chain or a tolerance that is not above 0.
+        InputError: as `interval_multiplicities`.
 
     Cost: as `interval_multiplicities`.
     Source: Wendin & Altafini (arXiv 2511.10362) for the matrix; the count derived here, tested.
@@ -104,14 +110,14 @@ def orbit_dimension(weights: Any, tolerance: float = 1e-10) -> int:
     Rank of xi -> (xi_l W_l - W_l xi_{l-1})_l with any xi_l at hidden nodes, 0 at the ends.
 
     Args:
-        weights: W_1, ..., W_L, of any ranks.
+        weights: W_1, ..., W_L, of any ranks, float64.
         tolerance: Singular values up to this times max(1, the largest) count as zero.
 
     Returns:
         The dimension, at most sum_l d_l^2 over hidden nodes; 0 with one layer.
 
     Raises:
-        InputError: for weights that do not chain or a tolerance that is not above 0.
+        InputError: for weights in float32 or that do not chain, or a tolerance that is not above 0.
 
     Cost: one singular value decomposition of N x sum_l d_l^2.
     Source: derived here, tested.
@@ -139,18 +145,20 @@ def canonical_orbit_dimension(widths: Sequence[int], rank: int) -> int:
 
     Args:
         widths: d_0, ..., d_L.
-        rank: Number r of learnt modes, from 0 to min(d_0, ..., d_L).
+        rank: Number r of learned modes, from 0 to min(d_0, ..., d_L).
 
     Returns:
-        The dimension: that of all networks of the level with nothing unlearnt in their weights.
+        The dimension: that of all networks of the level with nothing unlearned in their weights.
 
     Raises:
-        InputError: for a rank outside its range.
+        InputError: for widths that are not whole or a rank outside its range.
 
     Cost: O(L).
     Source: derived here, tested.
     """
-    check(0 <= rank <= min(widths), "rank", f"be from 0 to {min(widths)}", rank)
+    widths = check_widths(widths)
+    whole = isinstance(rank, Integral) and 0 <= rank <= min(widths)
+    check(whole, "rank", f"be a whole number from 0 to {min(widths)}", rank)
     return sum(rank * (2 * width - rank) for width in widths[1:-1])
 
 
@@ -163,7 +171,7 @@ def quotient_representative(
     themselves: W_1 = 0, W_2 = 1 has the map of the origin.
 
     Args:
-        weights: W_1, ..., W_L, on the level up to the tolerance.
+        weights: W_1, ..., W_L, on the level up to the tolerance, float64.
         target: Whitened target T, (d_L, d_0), of any rank, ties allowed.
         tolerance: Largest error of an entry of the map, relative to sigma_1 (absolute for a zero
             target), and below which singular values count as zero in the ranks.
@@ -172,17 +180,17 @@ def quotient_representative(
         The representative, its modes, multiplicities and dimensions.
 
     Raises:
-        InputError: for input that does not fit, or a map further from every level.
+        InputError: for weights in float32, input that does not fit, a map further from every level,
+            or a tolerance that does not suit the ranks, as in `interval_multiplicities`.
 
     Cost: as `orbit_dimension`.
     Source: Wendin & Altafini (arXiv 2511.10362) for the quotient by the map; derived here, tested.
     """
-    weights, widths = check_weights(weights), widths_of(check_weights(weights))
-    tolerance = check_positive("tolerance", tolerance)
-    check_problem(target, widths)
+    weights, tolerance = check_weights(weights), check_positive("tolerance", tolerance)
+    widths = check_problem(target, widths_of(weights))
     modes, found = target_modes(target), whole_map(weights)
     shares = _shares(modes, found)
-    chosen, basis = _learnt(modes, shares)
+    chosen, basis = _learned(modes, shares)
     _check_level(found, basis @ (basis.T @ np.asarray(target, float)), modes, tolerance)
     return QuotientRepresentative(
         alpha=np.diagonal(shares).copy(),
@@ -200,21 +208,21 @@ def _shares(modes: TargetModes, found: Float[np.ndarray, "dL d0"]) -> Float[np.n
     return modes.left[:, :k].T @ found @ modes.right[:, :k] / modes.values[:k]
 
 
-def _learnt(
+def _learned(
     modes: TargetModes, shares: Float[np.ndarray, "k k"]
 ) -> tuple[tuple[int, ...], Float[np.ndarray, "dL r"]]:
-    """Learnt modes and the subspace of outputs they span.
+    """Learned modes and the subspace of outputs they span.
 
-    Inside a group of tied values the shares are the projector on what is learnt of its eigenspace.
+    Inside a group of tied values the shares are the projector on what is learned of its eigenspace.
     """
     chosen, basis = [], [np.zeros((len(modes.left), 0))]
     gaps = np.diff(modes.values[: modes.rank]) < -EQUAL * modes.values[0]
     for group in np.split(np.arange(modes.rank), np.flatnonzero(gaps) + 1):
         inner = shares[np.ix_(group, group)]
         values, vectors = np.linalg.eigh((inner + inner.T) / 2)
-        learnt = vectors[:, values > 0.5]
-        basis.append(modes.left[:, group] @ learnt)
-        chosen += [int(i) for i in group[: learnt.shape[1]]]
+        learned = vectors[:, values > 0.5]
+        basis.append(modes.left[:, group] @ learned)
+        chosen += [int(i) for i in group[: learned.shape[1]]]
     return tuple(chosen), np.hstack(basis)
 
 

@@ -11,14 +11,17 @@ from typing import Any
 import numpy as np
 from jaxtyping import Float
 
-from gramdyn._checks import check, check_matrix, check_nonnegative, check_positive, check_seed
+from gramdyn._checks import check, check_nonnegative, check_seed
+from gramdyn.deep_linear._checks import Number, check_scalar, check_widths
+from gramdyn.deep_linear._points import check_point
+from gramdyn.deep_linear._products import Weights
 from gramdyn.deep_linear.modes import check_times
-from gramdyn.deep_linear.products import Weights, check_weights
 
 # Of the departure of C_1 from lam I, relative to the largest squared weight.
 TOLERANCE = 1e-10
 # Largest |F| h of a substep: e^{Fh} then spans at most four decimal digits.
 REACH = 2.0
+MOST_STEPS = 1e9
 
 
 @dataclass(frozen=True)
@@ -39,7 +42,7 @@ class RiccatiSolution:
 
 
 def riccati_solution(
-    weights: Sequence[Any],
+    weights: Any,
     target: Float[np.ndarray, "d2 d0"],
     times: Float[np.ndarray, "T"],
     tolerance: float = TOLERANCE,
@@ -60,7 +63,7 @@ def riccati_solution(
     target and zero weights are all within the law.
 
     Args:
-        weights: W_1 of shape (d1, d0) and W_2 of shape (d2, d1) at t = 0.
+        weights: W_1 of shape (d1, d0) and W_2 of shape (d2, d1) at t = 0, float64.
         target: Whitened target T, shape (d2, d0).
         times: Times of at least 0 that do not decrease, shape (T,).
         tolerance: Largest entry of C_1 - lam I let pass, relative to the largest squared weight.
@@ -69,8 +72,8 @@ def riccati_solution(
         Maps and Grams at the times.
 
     Raises:
-        InputError: unless there are two layers that fit the target, C_1 = lam I, and the times do
-            not decrease.
+        InputError: unless there are two layers in float64 that fit the target, C_1 = lam I, and the
+            times do not decrease and need at most 1e9 substeps.
 
     Cost: |F| t / 2 substeps at a time t, each about 10 d1^3 + 4 (d0 + d2)^2 d1 operations.
 
@@ -82,6 +85,8 @@ def riccati_solution(
     check(bool(np.all(np.diff(moments) >= 0)), "times", "not decrease", moments)
     check_nonnegative("tolerance", tolerance)
     rates, basis = np.linalg.eigh(_generator(goal, _balance(layers, tolerance)))
+    longest = MOST_STEPS * REACH / max(float(np.max(np.abs(rates))), 1e-300)
+    check(bool(np.all(moments <= longest)), "times", f"be at most {longest:.3g} = 2e9/|F|", moments)
     # In the eigenbasis of F, where e^{Fh} and Phi(h) are diagonal.
     factor = basis.T @ np.vstack([layers[0].T, layers[1]])
     found = np.empty((len(moments), *basis.shape))
@@ -94,7 +99,7 @@ def riccati_solution(
 
 
 def lambda_balanced_weights(
-    widths: Sequence[int], lam: float, scale: float, seed: int
+    widths: Sequence[int], lam: Number, scale: Number, seed: int
 ) -> tuple[Float[np.ndarray, "d1 d0"], Float[np.ndarray, "d2 d1"]]:
     """Random W_1, W_2 with W_2^T W_2 - W_1 W_1^T = lam I to rounding.
 
@@ -117,13 +122,12 @@ def lambda_balanced_weights(
 
     Source: Domine et al., arXiv 2409.14623; the draw derived here, tested.
     """
-    check(math.isfinite(lam), "lam", "be a finite number", lam)
-    check_positive("scale", scale)
-    good = len(widths) == 3 and all(isinstance(d, int) and d >= 1 for d in widths)
-    check(good, "widths", "hold three whole numbers of at least 1", tuple(widths))
+    lam, scale = check_scalar("lam", lam), check_scalar("scale", scale, above=0)
+    widths = check_widths(widths)
+    check(len(widths) == 3, "widths", "hold three whole numbers of at least 1", widths)
     d0, d1, d2 = widths
     fits = lam == 0 or d1 <= (d2 if lam > 0 else d0)
-    check(fits, "widths", f"let a hidden layer carry lam = {lam:g} everywhere", tuple(widths))
+    check(fits, "widths", f"let a hidden layer carry lam = {lam:g} everywhere", widths)
     rng = np.random.default_rng(check_seed("seed", seed))
     inner, middle, outer = (np.linalg.qr(rng.normal(size=(d, d)))[0] for d in (d0, d1, d2))
     least = np.zeros(d1)
@@ -139,12 +143,9 @@ def _diagonal(values: Float[np.ndarray, "_"], rows: int, columns: int) -> Float[
     return matrix
 
 
-def _check_problem(weights: Sequence[Any], target: Any) -> tuple[Weights, np.ndarray]:
-    layers = check_weights(weights)
+def _check_problem(weights: Any, target: Any) -> tuple[Weights, np.ndarray]:
+    layers, goal = check_point(weights, target)
     check(len(layers) == 2, "weights", "hold two layers", len(layers))
-    goal = check_matrix("target", target)
-    shape = (layers[1].shape[0], layers[0].shape[1])
-    check(goal.shape == shape, "target", f"have shape {shape}", goal.shape)
     return layers, goal
 
 

@@ -1,4 +1,8 @@
-"""Random critical points of deep linear networks, with unlearned weights of every pattern."""
+"""Random critical points of deep linear networks, with unlearned weights of every pattern.
+
+They are for claims and tests, which hold the rank rules against computed Hessians at such points;
+nothing else uses them. To sample starts of training, see `gramdyn.models`.
+"""
 
 from dataclasses import dataclass
 from itertools import pairwise
@@ -8,7 +12,7 @@ import numpy as np
 from jaxtyping import Float, Int
 
 from gramdyn._checks import check, check_known, check_positive_int
-from gramdyn.deep_linear.products import Weights
+from gramdyn.deep_linear._products import Weights
 
 # Singular values of each family of targets.
 FAMILIES = {"generic": (3.0, 2.0, 1.0), "tied": (2.0, 2.0, 1.0), "deficient": (2.0, 1.0, 0.0)}

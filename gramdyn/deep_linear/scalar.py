@@ -6,12 +6,14 @@ import numpy as np
 from jaxtyping import Float
 from scipy.special import expit
 
-from gramdyn._checks import check
+from gramdyn.deep_linear._checks import Number, check_scalar
 from gramdyn.deep_linear.modes import check_times, mode_solution
+
+MOST_WEIGHT = 1e75  # its fourth power, in p m, is still finite
 
 
 def scalar_two_layer(
-    sigma: float, first: float, second: float, times: Float[np.ndarray, "T"]
+    sigma: Number, first: Number, second: Number, times: Float[np.ndarray, "T"]
 ) -> Float[np.ndarray, "T"]:
     """Product s(t) = w_2 w_1 of two scalar layers, balanced or not.
 
@@ -30,24 +32,25 @@ def scalar_two_layer(
     the wrong sign ends at 0; every other one with a nonzero weight ends at sigma.
 
     Args:
-        sigma: Target, any finite number.
-        first: w_1 at t = 0, any finite number.
-        second: w_2 at t = 0, any finite number.
+        sigma: Target, a number of size up to 1e150, beyond which products overflow.
+        first: w_1 at t = 0, of size up to 1e75.
+        second: w_2 at t = 0, of size up to 1e75.
         times: Times of at least 0 in any order, shape (T,).
 
     Returns:
         Products at the times, shape (T,).
 
     Raises:
-        InputError: for NaN, inf or negative times.
+        InputError: for NaN, inf, negative times or numbers so large that products overflow.
 
     Cost: a few operations a time.
 
     Source: Saxe, McClelland, Ganguli, arXiv 1312.6120 (hyperbolic coordinates); Riccati form
     derived here, tested.
     """
-    for name, value in (("sigma", sigma), ("first", first), ("second", second)):
-        check(math.isfinite(value), name, "be a finite number", value)
+    sigma = check_scalar("sigma", sigma)
+    first = check_scalar("first", first, most=MOST_WEIGHT)
+    second = check_scalar("second", second, most=MOST_WEIGHT)
     moments = check_times(times)
     # The flow is the same with the signs of w_2 and sigma both changed.
     sign = -1.0 if sigma < 0 else 1.0

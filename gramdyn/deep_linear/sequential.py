@@ -1,7 +1,7 @@
 """Learning one mode after another: the levels the loss waits at, and the rate at the end.
 
 From a small random start the loss of a deep linear network falls in steps, each mode of the
-target waiting at a saddle until it is learnt.
+target waiting at a saddle until it is learned.
 """
 
 from collections.abc import Sequence
@@ -10,20 +10,19 @@ from typing import Any
 import numpy as np
 from jaxtyping import Float
 
-from gramdyn._checks import check, check_matrix, check_nonnegative, check_positive_int, check_real
-
-# Singular values below this times max(1, the largest) count as zero.
-TOLERANCE = 1e-10
+from gramdyn._checks import check, check_nonnegative, check_positive_int, check_real
+from gramdyn.deep_linear._checks import MOST, Number
+from gramdyn.deep_linear.canonical import EQUAL, target_modes
 
 
 def plateau_levels(
-    target: Float[np.ndarray, "dL d0"], floor: float = 0.0, tolerance: float = TOLERANCE
+    target: Float[np.ndarray, "dL d0"], floor: float = 0.0, tolerance: float = EQUAL
 ) -> Float[np.ndarray, "levels"]:
-    """Levels of the loss once the j strongest modes are learnt, j = 0, ..., k.
+    """Levels of the loss once the j strongest modes are learned, j = 0, ..., k.
 
     level_j = floor + 1/2 sum_{i > j} sigma_i^2,   k = rank T
 
-    They are the values of the saddles that a start near 0 passes if modes are learnt in order
+    They are the values of the saddles that a start near 0 passes if modes are learned in order
     of strength. For L = 2 and very small starts they were (20 of 20 starts). For L >= 3 that
     order is not asserted: random overlaps of a start compete with sigma, and two modes may rise
     together and skip a level (order kept in 8 of 10 starts at widths 3-3-3-3 and scale 0.03, 9 of
@@ -33,10 +32,10 @@ def plateau_levels(
     Args:
         target: Whitened target T, shape (dL, d0).
         floor: Least loss of any linear map, at least 0.
-        tolerance: Singular values below this times max(1, sigma_1) count as zero.
+        tolerance: Singular values up to this times sigma_1 count as zero, as in `critical_points`.
 
     Returns:
-        Levels from none learnt to all learnt, not increasing, shape (k + 1,); the floor alone for
+        Levels from none learned to all learned, not increasing, shape (k + 1,); the floor alone for
         a zero target.
 
     Raises:
@@ -48,31 +47,30 @@ def plateau_levels(
     saddle); counts measured here.
     """
     check_nonnegative("floor", floor)
-    check_nonnegative("tolerance", tolerance)
-    values = np.linalg.svd(check_matrix("target", target), compute_uv=False)
-    kept = values[values > tolerance * max(1.0, values[0])]
-    left = np.append(np.cumsum(kept[::-1] ** 2)[::-1], 0.0)
+    modes = target_modes(target, check_nonnegative("tolerance", tolerance))
+    left = np.append(np.cumsum(modes.values[: modes.rank][::-1] ** 2)[::-1], 0.0)
     return floor + left / 2
 
 
-def local_rate(n_layers: int, singular_values: Sequence[float] | Float[np.ndarray, "_"]) -> float:
+def local_rate(n_layers: int, singular_values: Sequence[Number] | Float[np.ndarray, "_"]) -> float:
     """Smallest rate at which a balanced network with a square target ends.
 
     lam_min = L sigma_k^{2 - 2/L},   residuals fall as e^{-lam_min t}, the loss as e^{-2 lam_min t}
 
     It is the least positive eigenvalue of the Hessian at the balanced minimum of a target of full
-    rank. With a singular value of 0 and L >= 2 it is 0: that mode falls algebraically. A target
-    with d_0 != d_L adds the L times smaller rate sigma_k^{2 - 2/L}.
+    rank. With a singular value of 0 and L >= 2 it is 0: that mode falls algebraically. What is up
+    to 1e-10 times the largest singular value counts as 0, as in `critical_points`. A target with
+    d_0 != d_L adds the L times smaller rate sigma_k^{2 - 2/L}.
 
     Args:
         n_layers: Number of weight layers L, at least 1.
-        singular_values: All singular values of the whitened target, in any order, at least 0.
+        singular_values: All singular values of the whitened target, in any order, from 0 to 1e150.
 
     Returns:
         Rate of at least 0.
 
     Raises:
-        InputError: for no singular value, or one that is negative or not finite.
+        InputError: for no singular value, or one that is negative or above 1e150.
 
     Cost: a few operations.
 
@@ -81,6 +79,8 @@ def local_rate(n_layers: int, singular_values: Sequence[float] | Float[np.ndarra
     check_positive_int("n_layers", n_layers)
     values: Any = check_real("singular_values", singular_values)
     good = values.ndim == 1 and values.size > 0
-    good = good and bool(np.all(np.isfinite(values) & (values >= 0)))
-    check(good, "singular_values", "hold finite numbers of at least 0 along one axis", values)
-    return float(n_layers * np.min(values) ** (2 - 2 / n_layers))
+    good = good and bool(np.all((values >= 0) & (values <= 10.0**MOST)))
+    check(good, "singular_values", "hold numbers from 0 to 1e150 along one axis", values)
+    least = float(np.min(values))
+    least = least if least > EQUAL * np.max(values) else 0.0
+    return float(n_layers * least ** (2 - 2 / n_layers))

@@ -1,6 +1,5 @@
 """Every point split into a learned network, which makes the map, and an unlearned one."""
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -8,9 +7,8 @@ import numpy as np
 from jaxtyping import Float
 
 from gramdyn._checks import check_positive
-from gramdyn.deep_linear._points import check_double
+from gramdyn.deep_linear._products import Weights, check_weights, product, whole_map
 from gramdyn.deep_linear.canonical import numerical_rank
-from gramdyn.deep_linear.products import Weights, product, whole_map
 
 Projectors = tuple[Float[np.ndarray, "_ _"], ...]
 
@@ -32,7 +30,7 @@ class Split:
     rank: int
 
 
-def excess_projectors(weights: Sequence[Any], tolerance: float = 1e-8) -> Projectors:
+def excess_projectors(weights: Any, tolerance: float = 1e-8) -> Projectors:
     """Projectors on what each node holds beyond the learned map.
 
         P_l = I - W_{l:1} Pi^+ W_{L:l+1},  l = 0..L,   and P_l = I where Pi = 0.
@@ -57,7 +55,7 @@ def excess_projectors(weights: Sequence[Any], tolerance: float = 1e-8) -> Projec
     return split(weights, tolerance).projectors
 
 
-def split(weights: Sequence[Any], tolerance: float = 1e-8) -> Split:
+def split(weights: Any, tolerance: float = 1e-8) -> Split:
     """Learned and unlearned network: W_l = (W_l - Z_l) + Z_l with Z_l = W_l P_{l-1}.
 
     Z_L ... Z_1 = 0, and at a critical point Z may be scaled by any number without leaving the
@@ -76,7 +74,7 @@ def split(weights: Sequence[Any], tolerance: float = 1e-8) -> Split:
     Cost: O(L^2 d^3).
     Source: as `excess_projectors`.
     """
-    found, tolerance = check_double(weights), check_positive("tolerance", tolerance)
+    found, tolerance = check_weights(weights), check_positive("tolerance", tolerance)
     inverse, rank = _inverse(whole_map(found), tolerance)
     projectors = tuple(_projector(found, inverse, node) for node in range(len(found) + 1))
     unlearned = tuple(w @ p for w, p in zip(found, projectors[:-1], strict=True))

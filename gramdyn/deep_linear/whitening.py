@@ -13,7 +13,8 @@ import numpy as np
 from jaxtyping import Float
 
 from gramdyn._checks import check, check_matrix
-from gramdyn.deep_linear.products import Weights, check_weights
+from gramdyn.deep_linear._checks import check_products, check_target
+from gramdyn.deep_linear._products import Weights, check_weights
 
 NULL = 1e-12  # eigenvalues of Sxx up to this times the largest count as zero
 
@@ -21,6 +22,7 @@ NULL = 1e-12  # eigenvalues of Sxx up to this times the largest count as zero
 def check_moment(input_moment: Any, width: int) -> Float[np.ndarray, "d0 d0"]:
     """Sxx as an array, refused unless symmetric, positive semidefinite and of the inputs' width."""
     moment = check_matrix("input_moment", input_moment)
+    check_products("input_moment", moment)
     check(moment.shape == (width, width), "input_moment", f"be {width} x {width}", moment.shape)
     scale = float(np.abs(moment).max())
     skew = float(np.abs(moment - moment.T).max())
@@ -48,7 +50,7 @@ def white_target(target: Any, input_moment: Any) -> Float[np.ndarray, "dL d0"]:
     Cost: one eigendecomposition of d_0.
     Source: Baldi & Hornik (1989).
     """
-    goal = check_matrix("target", target)
+    goal = check_target(target)
     return goal @ _power(input_moment, goal.shape[1], 0.5)
 
 
@@ -59,14 +61,15 @@ def whiten_weights(weights: Any, input_moment: Any) -> Weights:
     dropped: the white W_1 is zero there.
 
     Args:
-        weights: W_1, ..., W_L.
+        weights: W_1, ..., W_L, float64.
         input_moment: Sxx, (d_0, d_0), symmetric positive semidefinite, may be singular.
 
     Returns:
         White weights, of the same shapes and loss.
 
     Raises:
-        InputError: for weights that do not chain, or a moment that is none or does not fit.
+        InputError: for weights in float32 or that do not chain, or a moment that is none or does
+            not fit.
 
     Cost: one eigendecomposition of d_0.
     Source: derived here, tested.
@@ -82,7 +85,7 @@ def unwhiten_weights(weights: Any, input_moment: Any) -> Weights:
     white W_1 is there; add any matrix times the projector on the null space of Sxx to restore it.
 
     Args:
-        weights: White W_1, ..., W_L.
+        weights: White W_1, ..., W_L, float64.
         input_moment: Sxx, (d_0, d_0), symmetric positive semidefinite, may be singular.
 
     Returns:
@@ -90,7 +93,8 @@ def unwhiten_weights(weights: Any, input_moment: Any) -> Weights:
         canonical critical point of the white target is.
 
     Raises:
-        InputError: for weights that do not chain, or a moment that is none or does not fit.
+        InputError: for weights in float32 or that do not chain, or a moment that is none or does
+            not fit.
 
     Cost: one eigendecomposition of d_0.
     Source: derived here, tested.

@@ -243,7 +243,7 @@ def test_subspace_of_zero_singular_value_is_refused():
         ((3, 2, 1), (3, 5, 4, 3), 15 + 20 + 12 - 9),
         ((3, 2, 1), (3, 2, 3), 12 - 2 * 4),
         ((3, 2, 1), (3, 3, 2, 3), 21 - 2 * 4),
-        ((2, 2, 1), (3, 1, 3), 6 - 5 + 1),  # which of the tied two is learnt: one angle
+        ((2, 2, 1), (3, 1, 3), 6 - 5 + 1),  # which of the tied two is learned: one angle
         ((2, 1, 1), (3, 2, 4, 3), 6 + 8 + 12 - 2 * 4 + 1),
         ((2, 1, 0), (3, 3, 3), None),
         ((2, 1, 0), (3, 3), 0),

@@ -132,7 +132,7 @@ def test_lanczos_counts_equal_eigenvalues(widths):
 
 
 CLASSES = [
-    # widths, learnt modes, entries {(layer, row, column): value}, lam_min, inertia
+    # widths, learned modes, entries {(layer, row, column): value}, lam_min, inertia
     ((3, 3, 3), (), {}, -3, (9, 9, 0)),
     ((3, 3, 3), (0,), {}, -2, (4, 9, 5)),
     ((3, 3, 3), (0, 1), {}, -1, (1, 9, 8)),
@@ -247,6 +247,16 @@ def test_critical_step_without_curvature():
     assert critical_step(np.diag([5.0, 1.0]), 1) == 2.0
 
 
+def test_critical_step_is_for_white_inputs_and_says_so():
+    weights = canonical_weights(TARGET, (3, 3, 3), (0, 1, 2))
+    step = critical_step(TARGET, 2)
+    assert 2 / sharpness(weights, TARGET) == pytest.approx(step, rel=1e-12)
+    assert 2 / sharpness(weights, TARGET, 4 * np.eye(3)) == pytest.approx(step / 4, rel=1e-12)
+    for words in ("white inputs", "zero residual", "eta_c = 2", "infinite"):
+        assert words in " ".join(critical_step.__doc__.split())
+    assert [critical_step(np.zeros((2, 2)), n) for n in (1, 2, 3)] == [2.0, np.inf, np.inf]
+
+
 def test_zero_target_and_zero_weights_have_no_curvature():
     weights = (np.zeros((20, 3)), np.zeros((20, 20)), np.zeros((3, 20)))
     assert np.array_equal(hessian_spectrum(weights, np.zeros((3, 3)), "extremal", 2), np.zeros(4))
@@ -258,6 +268,7 @@ def test_zero_target_and_zero_weights_have_no_curvature():
     ("call", "words"),
     [
         (lambda w, t: hessian_spectrum(w, t, "sparse"), "mode"),
+        (lambda w, t: inertia([1.0], -1.0), "tolerance"),
         (lambda w, t: hessian_spectrum(w, t, "extremal", 0), "count"),
         (lambda w, t: hessian_spectrum(w, t[:2]), "target"),
         (lambda w, t: hessian_matrix(w, t * np.nan), "target"),

@@ -143,7 +143,7 @@ def test_representative_of_a_gauge_copy(chosen):
     assert found.minima_dimension == global_minimum(TARGET, widths).dimension
 
 
-def test_unlearnt_weights_show_in_the_multiplicities_alone():
+def test_unlearned_weights_show_in_the_multiplicities_alone():
     weights = (np.zeros((3, 3)), np.eye(3))  # the map of the origin, and no critical point
     found = quotient_representative(weights, TARGET)
     assert found.chosen == ()
@@ -158,7 +158,7 @@ def test_part_of_a_tied_eigenspace():
     weights = canonical_weights_from_subspace(target, widths, basis)
     found = quotient_representative(turned(weights, np.random.default_rng(6)), target)
     assert found.chosen == (0,)
-    # Shares of each index sum to the dimension learnt; which share which has is the basis' affair.
+    # Shares of each index sum to the dimension learned; which share which has is the basis' affair.
     assert found.alpha[:2].sum() == pytest.approx(1.0, abs=1e-12)
     assert np.abs(whole_map(found.weights) - whole_map(weights)).max() < 1e-13
 

@@ -7,6 +7,7 @@ import pytest
 from scipy.integrate import solve_ivp
 
 from gramdyn._errors import InputError
+from gramdyn.deep_linear.critical import critical_values
 from gramdyn.deep_linear.products import whole_map
 from gramdyn.deep_linear.sequential import local_rate, plateau_levels
 
@@ -81,10 +82,10 @@ def test_small_starts_wait_at_the_levels(
     start = [scale * rng.normal(size=(3, 3)) for _ in range(n_layers)]
     maps = np.array([whole_map(tuple(w)) for w in _flow(start, target, np.linspace(0, end, 4001))])
     losses = np.sum((target - maps) ** 2, axis=(1, 2)) / 2
-    learnt = np.sum(np.diagonal(maps, axis1=1, axis2=2) > np.array([1.5, 1.0, 0.5]), axis=1)
+    learned = np.sum(np.diagonal(maps, axis1=1, axis2=2) > np.array([1.5, 1.0, 0.5]), axis=1)
     speed = np.abs(np.gradient(losses))
     for j, level in enumerate(plateau_levels(target)):
-        inside = np.flatnonzero(learnt == j)
+        inside = np.flatnonzero(learned == j)
         waiting = losses[inside[np.argmin(speed[inside])]]
         assert abs(waiting - level) / 7 < allowed
 
@@ -130,6 +131,32 @@ def test_rate_of_a_singular_target_is_zero() -> None:
     assert local_rate(3, [2.0, 0.0]) == 0.0
     assert local_rate(2, [2.0, 0.0]) == 0.0
     assert local_rate(1, [2.0, 0.0]) == 1.0  # the residual of one layer falls as e^{-t} whatever T
+
+
+@pytest.mark.parametrize("scale", [1e-60, 1e-11, 1.0, 1e11])
+@pytest.mark.parametrize("least", [1e-9, 1e-11, 0.0])
+def test_zero_is_relative_as_at_critical_points(scale: float, least: float) -> None:
+    """Scaling the target scales every level and every rate, and no mode appears or goes."""
+    values = (3.0, 2.0, least)
+    target, kept = np.diag(values), 3 if least > 1e-10 * 3 else 2
+    levels = plateau_levels(scale * target)
+    assert len(levels) == kept + 1
+    assert len(levels) - 1 == max(map(len, critical_values(scale * target, (3, 3, 3)).chosen))
+    np.testing.assert_allclose(levels, scale**2 * plateau_levels(target), rtol=1e-14, atol=0)
+    found = critical_values(scale * target, (3, 3, 3))
+    by_set = dict(zip(found.chosen, found.values, strict=True))
+    for j, level in enumerate(levels):  # equal up to the order of two sums
+        assert by_set[tuple(range(j))] == pytest.approx(level, rel=1e-14)
+    rates = [local_rate(3, scale * np.array(values)), scale ** (4 / 3) * local_rate(3, values)]
+    assert rates[0] == pytest.approx(rates[1], rel=1e-13)
+    assert (rates[0] > 0) == (kept == 3)
+
+
+def test_small_target_has_the_levels_of_its_critical_points() -> None:
+    target = 1e-11 * np.diag([3.0, 2.0, 1.0])
+    assert len(critical_values(target, (3, 3, 3)).levels) == 8
+    np.testing.assert_allclose(plateau_levels(target) * 1e22, [7.0, 2.5, 0.5, 0.0], rtol=1e-14)
+    assert local_rate(2, [3e-11, 1e-11]) == pytest.approx(2e-11, rel=1e-14)
 
 
 def test_bad_input() -> None:
