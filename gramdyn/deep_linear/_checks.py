@@ -33,18 +33,22 @@ def check_double(name: str, value: Any) -> Float[np.ndarray, "_ _"]:
     return matrix
 
 
-def check_products(name: str, *factors: Any, most: int = MOST) -> None:
-    """Refuse factors whose norms, those above 1 multiplied, pass 10^most: products overflow."""
+def check_products(name: str, *factors: Any) -> None:
+    """Refuse factors whose norms, those above 1 multiplied, pass 1e150: products overflow."""
     size = sum(max(0.0, _log_norm(factor)) for factor in factors)
-    demand = f"have norms whose product is at most 1e{most}, or products overflow"
-    check(size <= most, name, demand, f"of norms with a product of 1e{size:.0f}")
+    if size > MOST:  # many layers: spectral norms are smaller, and dearer
+        size = sum(max(0.0, _log_norm(factor, 2)) for factor in factors)
+    demand = f"have norms whose product is at most 1e{MOST}, or products overflow"
+    check(size <= MOST, name, demand, f"of norms with a product of 1e{size:.0f}")
 
 
-def _log_norm(matrix: Any) -> float:
-    """Decimal logarithm of the Frobenius norm, which may itself overflow."""
-    values = np.abs(np.asarray(matrix, dtype=np.float64))
-    top = float(values.max())
-    return math.log10(top) + math.log10(float(np.linalg.norm(values / top))) if top else -math.inf
+def _log_norm(matrix: Any, order: int | None = None) -> float:
+    """Decimal logarithm of the norm, by default Frobenius', of what may itself overflow."""
+    values = np.atleast_1d(np.asarray(matrix, dtype=np.float64))
+    top = float(np.abs(values).max())
+    if top == 0:
+        return -math.inf
+    return math.log10(top) + math.log10(float(np.linalg.norm(values / top, order)))
 
 
 def check_target(target: Any) -> Float[np.ndarray, "dL d0"]:

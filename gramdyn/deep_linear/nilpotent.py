@@ -20,7 +20,7 @@ from gramdyn._checks import (
     check_nonnegative,
     check_positive_int,
 )
-from gramdyn.deep_linear._checks import MOST, check_double, check_products, check_widths
+from gramdyn.deep_linear._checks import check_double, check_widths
 from gramdyn.deep_linear.canonical import numerical_rank
 
 # Singular values below this times max(1, the largest) count as zero.
@@ -34,7 +34,8 @@ class Nilpotency:
     Attributes:
         excess: Largest entry of A^{L+1} in absolute value.
         traces: Traces of A, A^2, ..., A^n; all zero just for nilpotent matrices.
-        scale: Frobenius norms of A to the powers 1, ..., n, what the traces are small against.
+        scale: Frobenius norms of A to the powers 1, ..., n, what the traces are small against;
+            inf where that overflows.
     """
 
     excess: float
@@ -67,7 +68,8 @@ def nilpotency(matrix: Float[np.ndarray, "_ _"], n_layers: int) -> Nilpotency:
     n, n_layers = len(square), check_positive_int("n_layers", n_layers)
     powers = _powers(square, max(n, n_layers + 1))
     traces = np.array([np.trace(power) for power in powers[:n]])
-    scale = np.linalg.norm(square) ** np.arange(1.0, n + 1)
+    with np.errstate(over="ignore"):
+        scale = np.linalg.norm(square) ** np.arange(1.0, n + 1)
     return Nilpotency(float(np.max(np.abs(powers[n_layers]))), traces, scale)
 
 
@@ -128,9 +130,16 @@ def ranks_of_powers(
 
 
 def _powers(square: Float[np.ndarray, "n n"], count: int) -> list[Float[np.ndarray, "n n"]]:
-    """A, A^2, ..., A^count; no power is squared later, so they may use the range of float64."""
-    check_products("matrix", *[square] * count, most=2 * MOST)
-    return list(accumulate([square] * count, np.matmul))
+    """A, A^2, ..., A^count, refused if one overflows.
+
+    Not by norms: powers of a large adjacency matrix vanish long before its norm to their power is
+    within range.
+    """
+    with np.errstate(over="ignore", invalid="ignore"):
+        powers = list(accumulate([square] * count, np.matmul))
+    finite = bool(np.all(np.isfinite(powers)))
+    check(finite, "matrix", f"have finite powers up to {count}, or products overflow", "too large")
+    return powers
 
 
 def _check_square(matrix: Any) -> Float[np.ndarray, "n n"]:

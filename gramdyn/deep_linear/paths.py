@@ -67,7 +67,7 @@ def follow(
     found, wanted = check_point(weights, target)
     check(isinstance(method, str), "method", "be a word", type(method))
     check_known("method", method, ("DOP853", "LSODA"))
-    check_products("weights", wanted, *found, *found)  # of the gradient
+    check_products("weights", wanted, wanted, *found, *found)  # of squares of the gradient
     n_samples = check_positive_int("n_samples", n_samples)
     check(n_samples >= 2, "n_samples", "be at least 2", n_samples)
     times = np.linspace(0.0, check_positive("time", time), n_samples)

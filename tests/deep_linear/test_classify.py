@@ -19,6 +19,7 @@ from support.deep_linear_points import (
 from gramdyn._errors import InputError
 from gramdyn.deep_linear._points import flatten, gradients, unflatten
 from gramdyn.deep_linear.classify import classify
+from gramdyn.deep_linear.critical import critical_points
 
 
 @pytest.mark.parametrize("row", TABLE)
@@ -173,3 +174,15 @@ def test_every_random_point_is_what_it_says():
     point = random_point(np.random.default_rng(5), "deficient", 5)
     assert isinstance(point, Point)
     assert classify(point.weights, point.target).gradient_norm < 1e-12
+
+
+def test_zero_of_a_small_target_is_absolute_until_it_is_scaled():
+    """Unlike that of `critical_points`, as the docstring says, and so is the remedy there."""
+    scale, target = 1e-9, 1e-9 * np.diag(SIGMA)
+    small = tuple(scale ** (1 / 2) * weight for weight in canonical(SIGMA, (3, 3, 3), (0,)))
+    assert classify(small, target).rank == 0
+    assert classify(small, target).kind == "global_min"  # every mode is zero to the tolerance
+    assert critical_points(target, (3, 3, 3))[3].chosen == (0,)
+    top = float(np.linalg.norm(target, 2))
+    scaled = classify(tuple(weight / top ** (1 / 2) for weight in small), target / top)
+    assert (scaled.kind, scaled.rank) == ("strict_saddle", 1)

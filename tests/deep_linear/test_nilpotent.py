@@ -117,3 +117,16 @@ def test_bad_input() -> None:
             call()
     with pytest.raises(InputError, match="`tolerance`"):
         ranks_of_powers(square, 2, -1.0)
+
+
+def test_large_networks_are_nilpotent_and_powers_that_overflow_are_refused() -> None:
+    widths = (60, 60, 60, 60)
+    found = nilpotency(20.0 * _matrix(widths), 3)  # norm^240 is beyond float64, the powers are 0
+    assert found.excess == 0
+    assert not np.any(found.traces)
+    assert np.isinf(found.scale[-1])
+    assert is_nilpotent(20.0 * _matrix(widths), widths)
+    for call in (lambda m: nilpotency(m, 2), lambda m: ranks_of_powers(m, 6)):
+        with pytest.raises(InputError, match="`matrix` must have finite powers up to 6"):
+            call(1e60 * np.ones((6, 6)))
+        call(1e45 * np.ones((6, 6)))

@@ -177,6 +177,8 @@ def test_overflow_counts_norms_above_one_and_not_those_below():
     assert deep_linear.whole_map(tiny)[0, 0] == pytest.approx(1e-51)
     with pytest.raises(InputError, match="1e152"):
         deep_linear.whole_map((*tiny[:2], 1e12 * np.eye(2)))
+    # Frobenius norms of 310 layers multiply to 1e155, but no product overflows.
+    assert np.array_equal(deep_linear.whole_map([np.eye(10)] * 310), np.eye(10))
     # A norm of 1e200 cannot be had by squares.
     with pytest.raises(InputError, match="product of 1e200"):
         deep_linear.whole_map((1e200 * np.eye(2),))
