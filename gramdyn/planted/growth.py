@@ -8,7 +8,7 @@ import math
 from typing import Any
 
 import numpy as np
-from jaxtyping import Float
+from jaxtyping import Bool, Float
 from scipy.special import expit
 
 from gramdyn._checks import check, check_positive, check_real
@@ -206,12 +206,13 @@ def growth_steps(
 ) -> Float[np.ndarray, "*batch"]:
     """Steps of gradient descent from a tiny start until the loss is down to level |a|^2.
 
-    The time of `growth_loss` over eta, times (eta |a| / 2) / log(1 + eta |a| / 2): a step of
-    descent grows the weights by a little less than as much flow.
+    The root x of the gain of a group obeys x' = x + eta/2 (x - x^3) for |a| = 1, from the root of
+    the sum of s_i^2 / 4. By the flow of `growth_loss`, its times over eta times
+    (eta/2) / log(1 + eta/2), it would be 1.4 steps more to a level of 0.01, whatever eta.
 
     Args:
         strengths: s_i, shape (..., k), sum s^2 / 4 of a group below |a|.
-        step_size: eta, above 0.
+        step_size: eta, eta |a| in (0, 1].
         level: Level in (0, 1/2).
         target_norm: |a|, above 0.
 
@@ -221,24 +222,42 @@ def growth_steps(
     Raises:
         InputError: for values out of range or NaN.
 
-    Cost: 200 values of the loss a network.
+    Cost: some 40 / eta steps of two numbers a network, whatever the scale of the start.
 
-    Source: derived here, tested; within 0.5 steps of descent at eta = 0.1.
+    Source: derived here, tested.
     """
     check(0 < level < 0.5, "level", "lie between 0 and 1/2", level)
     size = check_positive("target_norm", target_norm)
-    rate = math.log1p(check_positive("step_size", step_size) * size / 2)
-    starts = _group_starts(strengths, size) / size  # in units of |a| and 1 / |a| from here on
-    present = starts[starts > 0]
-    latest = 40.0 - math.log(present.min()) if present.size else 0.0
-    low, high = np.zeros(starts.shape[1:]), np.full(starts.shape[1:], latest)
-    for _ in range(200):
-        middle = (low + high) / 2
-        reached = _unit_loss(middle, starts) <= level
-        low, high = np.where(reached, low, middle), np.where(reached, middle, high)
-    never = _unit_loss(np.full_like(high, latest), starts) > level
-    return np.where(never, np.inf, high / 2 / rate)
+    rate = check_positive("step_size", step_size) * size / 2
+    check(rate <= 0.5, "step_size", f"be at most {1 / size:g}", step_size)
+    roots = np.sqrt(_group_starts(strengths, size) / size)
+    done = _far_growth(roots, rate)
+    roots, floor = roots * (1 + rate) ** done, np.sum(roots == 0, axis=0) / 4
+    return _count(roots, done, rate, level, np.asarray(floor >= level))
 
 
-def _unit_loss(times: Any, starts: Float[np.ndarray, "2 *batch"]) -> Any:
-    return np.sum((1.0 - _gain(times, starts, 1.0)) ** 2, axis=0) / 4
+def _far_growth(roots: Float[np.ndarray, "2 *batch"], rate: float) -> Float[np.ndarray, "*batch"]:
+    """Whole steps for which the larger root stays below 1e-9 and only multiplies."""
+    top = np.max(roots, axis=0)
+    room = np.log(1e-9) - np.log(np.where(top > 0, top, 1.0))
+    return np.asarray(np.floor(np.maximum(room / math.log1p(rate), 0.0)))
+
+
+def _count(
+    roots: Float[np.ndarray, "2 *batch"],
+    done: Float[np.ndarray, "*batch"],
+    rate: float,
+    level: float,
+    never: Bool[np.ndarray, "*batch"],
+) -> Float[np.ndarray, "*batch"]:
+    """Steps until the loss is at its level, between whole ones as its logarithm has it."""
+    loss = np.sum((1 - roots**2) ** 2, axis=0) / 4
+    found = np.where(never, np.inf, np.where(loss <= level, 0.0, np.nan))
+    while np.any(np.isnan(found)):
+        before, roots = loss, roots + rate * (roots - roots**3)
+        loss = np.sum((1 - roots**2) ** 2, axis=0) / 4
+        now = np.isnan(found) & (loss <= level)
+        fall = np.log(np.where(now, before / np.maximum(loss, 1e-300), 2.0))
+        found = np.where(now, done + np.log(np.where(now, before, 1.0) / level) / fall, found)
+        done = done + 1
+    return found
