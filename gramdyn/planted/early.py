@@ -179,7 +179,7 @@ def alignment_steps(
     """
     strengths = np.abs(early_strengths(hidden, readout, target))
     rows, _, wanted = check_single(hidden, readout, target)
-    check(0 < angle < math.pi / 2, "angle", "lie between 0 and pi/2", angle)
+    check(bool(0 < angle < math.pi / 2), "angle", "lie between 0 and pi/2", angle)
     size = float(np.linalg.norm(wanted))
     rate = math.log1p(check_positive("step_size", step_size) * size / 2)
     unit = wanted[0] / size

@@ -226,7 +226,7 @@ def growth_steps(
 
     Source: derived here, tested.
     """
-    check(0 < level < 0.5, "level", "lie between 0 and 1/2", level)
+    check(bool(0 < level < 0.5), "level", "lie between 0 and 1/2", level)
     size = check_positive("target_norm", target_norm)
     rate = check_positive("step_size", step_size) * size / 2
     check(rate <= 0.5, "step_size", f"be at most {1 / size:g}", step_size)

@@ -128,7 +128,9 @@ def ray_spectrum(hidden: Any, readout: Any, target: Any) -> Float[np.ndarray, " 
         outer, inner = np.sum(turned[group] ** 2), np.sum(norms[group] ** 2)
         gain = float(np.sum(turned[group, 0] * norms[group]))
         fits = not group.any() or abs(gain - side * size) <= 1e-9 * size
-        check(fits, "readout", f"have gains of {side * size:g} together on ray {side:g}", gain)
+        check(
+            bool(fits), "readout", f"have gains of {side * size:g} together on ray {side:g}", gain
+        )
         if group.any():
             found += [outer / 2] * (rows.shape[1] - 1) + [(outer + inner) / 2]
     return np.sort(np.array(found + [0.0] * (rows.size + len(rows) - len(found))))

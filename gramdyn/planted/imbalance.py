@@ -81,5 +81,5 @@ def imbalance_bound(
     """
     eta, beta = check_positive("step_size", step_size), check_nonnegative("curvature", curvature)
     check(eta * beta < 2, "curvature", f"be below 2 / step_size = {2 / eta:g}", beta)
-    check(last_loss <= first_loss, "last_loss", f"be at most {first_loss:g}", last_loss)
+    check(bool(last_loss <= first_loss), "last_loss", f"be at most {first_loss:g}", last_loss)
     return eta * (first_loss - last_loss) / (1 - eta * beta / 2)

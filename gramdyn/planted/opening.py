@@ -94,7 +94,8 @@ def escape_time(hidden: Any, readout: Any, target: Any) -> float:
         c = 2 pi (n_1^2 e_2^2 + n_2^2 e_1^2) / (|e_1 e_2| |a|^2)
 
     which is 2 pi (|e_1| + |e_2|) / |a|^2 for balanced neurons. Steps of descent are the time over
-    eta; they are fewer by c / (eta t), t about 1 being the angle at which the escape is over.
+    eta. Until the loss is halved they are fewer, by 18, 8 and 3 % for gains of 2 and -1 and angles
+    of 0.1, 0.033 and 0.01.
 
     Args:
         hidden: Two rows at a small angle to a, shape (2, D).
@@ -114,9 +115,9 @@ def escape_time(hidden: Any, readout: Any, target: Any) -> float:
     rows, turned, wanted = check_single(hidden, readout, target)
     check(rows.shape[:-1] == (2,), "hidden", "have two rows", rows.shape)
     (one, other), (first, second) = gains_of(rows, turned), norms_of(rows)
-    check(one * other < 0, "readout", "have two signs", turned[:, 0])
+    check(bool(one * other < 0), "readout", "have two signs", turned[:, 0])
     gap = rows[0] / first - rows[1] / second
     angle = 2 * math.asin(min(float(np.linalg.norm(gap)) / 2, 1.0))
     metric = (first * other) ** 2 + (second * one) ** 2
     rate = abs(one * other) * float(np.sum(wanted**2)) / (2 * math.pi * metric)
-    return 1 / (rate * angle) if angle > 0 else math.inf
+    return float(1 / (rate * angle)) if angle > 0 else math.inf

@@ -163,8 +163,8 @@ def simplex_level(n_outputs: int) -> float:
     """Loss of C + 1 neurons whose rows and readouts point to the corners of a simplex.
 
     For orthonormal rows of B, C/2 - k^2 / (8 q) with k = C + 1, q = k (1/2 - J(t)) and
-    cos t = -1/C. C = 1 is the exact pair, at 0; C = 2 is 1 - 9 / (8 q), three neurons at 120
-    degrees, where every run of C = 2, k = 3 was seen to end.
+    cos t = -1/C. C = 1 is the exact pair, at 0; C = 2 is three neurons at 120 degrees. Runs of
+    C + 1 neurons end there: all of those seen for C = 2 and for C = 3.
 
     Args:
         n_outputs: Number of outputs C, at least 1.

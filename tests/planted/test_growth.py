@@ -103,7 +103,8 @@ def test_steps_until_what_never_comes() -> None:
     assert list(np.isinf(growth_steps(strengths, 0.1, 0.375))) == [False, False, True]
     # 20.496 steps for each e-fold of the scale at eta = 0.1
     slope = growth_steps([1e-9, -1e-9], 0.1) - growth_steps([1e-8, -1e-8], 0.1)
-    assert slope / np.log(10) == pytest.approx(1 / np.log(1.05), rel=1e-9)
+    # two interpolations within a step
+    assert slope / np.log(10) == pytest.approx(1 / np.log(1.05), abs=2e-3)
 
 
 def test_values_out_of_range_are_refused() -> None:
