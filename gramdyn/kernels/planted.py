@@ -40,7 +40,7 @@ class _Geometry(NamedTuple):
 
 def _geometry(norms: Float[Array, " k"], cosine: Float[Array, "k k"]) -> _Geometry:
     """Angles of rows from their cosines, with a diagonal of exactly 1."""
-    # An angle of a row with itself of 1e-8 would not cancel: it is no angle of any two rows.
+    # Of a row with itself it may be 1 - eps, an angle of 1e-8, which the Hessian would see.
     same = jnp.eye(len(norms), dtype=bool)
     cosine = jnp.where(same, 1.0, jnp.clip(cosine, -1.0, 1.0))
     sine = jnp.sqrt((1.0 - cosine) * (1.0 + cosine))
@@ -145,7 +145,7 @@ def loss_parts(
     """Odd and even part of the loss, 1/2 |V^T W / 2 - B|_F^2 and 1/2 sum_ij (V_i . V_j) E_ij.
 
     relu(z) = z/2 + |z|/2, and odd and even functions of x are orthogonal. Both parts are at least
-    0, the even one to rounding, and the even one holds the slow directions.
+    0, and the even one holds the slow directions.
 
     Args:
         hidden: Rows w_i, shape (k, D).
@@ -156,7 +156,8 @@ def loss_parts(
     """
     odd = multiply(readout.T, hidden) / 2.0 - target
     even = multiply(readout, readout.T) * _even_gram(_of_rows(hidden))
-    return jnp.sum(odd**2) / 2.0, jnp.sum(even) / 2.0
+    # Rounding may leave a sum of a semidefinite form below 0, where a logarithm is NaN.
+    return jnp.sum(odd**2) / 2.0, jnp.maximum(jnp.sum(even) / 2.0, 0.0)
 
 
 @jax.custom_jvp
@@ -165,7 +166,8 @@ def population_loss(
 ) -> Float[Array, ""]:
     """1/2 E |f - B x|^2, the sum of the odd and the even part.
 
-    Rounding is about 1e-16 of |B|^2 and may have either sign near 0. Its derivatives of first and
+    At least 0, and exact to some eps of |B|^2: no loss below 1e-15 in float64, or 1e-7 in float32,
+    means anything. Its derivatives of first and
     second order, in both modes, are `population_gradient` and `hessian_product`; of third order
     there are none to trust.
 

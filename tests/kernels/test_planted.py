@@ -156,6 +156,20 @@ def test_parts_add_up_and_the_odd_one_is_that_of_the_linear_map() -> None:
     assert abs(loss_parts(*pair, target)[1]) < 1e-15 * jnp.sum(jnp.abs(relu_gram(hidden)))
 
 
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_a_row_is_at_no_angle_to_itself(dtype: type) -> None:
+    """The square of a normalised row is 1 - eps as often as 1."""
+    rows = np.random.default_rng(16).normal(size=(50, 3)).astype(dtype)
+    hidden, eps = jnp.asarray(rows), np.finfo(dtype).eps
+    np.testing.assert_array_equal(np.diagonal(angles(hidden)), 0.0)
+    norms = np.sum(rows.astype(np.float64) ** 2, axis=1)
+    np.testing.assert_allclose(np.diagonal(relu_gram(hidden)), norms / 2, rtol=8 * eps)
+    readout = jnp.asarray(np.eye(50, dtype=dtype))  # no neuron acts on another
+    target, step = jnp.zeros((50, 3), dtype), jnp.ones_like(hidden)
+    by_hidden = PRODUCT(hidden, readout, target, step, jnp.zeros_like(readout))[0]
+    np.testing.assert_allclose(by_hidden, 0.5, rtol=8 * eps)
+
+
 def _wanted_pull(norms: tuple[float, float], angle: float, anti: bool) -> np.ndarray:
     """E[x mask_0 relu(w_1 . x)] in the plane of two rows whose angle is known, not computed."""
     turn = np.pi - angle if anti else angle

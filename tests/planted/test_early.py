@@ -99,7 +99,7 @@ def test_groups_share_in_proportion_to_squares() -> None:
     np.testing.assert_allclose(found[0], [0.2, -2.0, 1.8, 0.0], rtol=1e-14, atol=1e-300)
     np.testing.assert_allclose(found[1], [0.0, -0.4, -1.6, 0.0], rtol=1e-14)
     np.testing.assert_array_equal(final_gains([0.0, 0.0]), 0.0)
-    np.testing.assert_array_equal(both_signs([[1.0, -1e-300], [1.0, 0.0], [0.0, 0.0]]), [1, 0, 0])
+    np.testing.assert_array_equal(both_signs([[1, -1e-300], [1, 0], [-1, 0]]), [1, 0, 0])
 
 
 def test_chance_of_success_by_counting() -> None:

@@ -62,6 +62,9 @@ def test_partners_need_not_be_mutual_and_zeros_have_none_that_match() -> None:
     assert np.all(np.isfinite(found.cosine))
     batch = pairing(np.stack([rows, rows]), np.ones((2, 4, 1)))
     np.testing.assert_array_equal(batch.partner[1], found.partner)
+    # the neuron left over is no stranger to the one it would pair with
+    found = pairing([[1.0, 0.0, 0.0], [-1.0, 0.0, 0.5], [-0.6, 0.8, 0.0]], np.ones((3, 1)))
+    assert found.overlap == pytest.approx(0.6 / np.sqrt(1.25), rel=1e-14)
     assert pairing([[1.0], [-1.0]], [[1.0], [-1.0]]).overlap == 0.0
 
 

@@ -44,6 +44,7 @@ def test_there_and_back_keeps_every_digit_of_a_tiny_start(scale: float) -> None:
 
 def test_targets_of_unit_rows_stay_and_those_of_low_rank_are_kept() -> None:
     np.testing.assert_array_equal(thin_target(np.eye(2, 50), 3), np.eye(2, 5))
+    np.testing.assert_array_equal(thin_target(np.eye(2, 50)[:, ::-1], 3), np.eye(2, 5))
     np.testing.assert_array_equal(thin_target(np.zeros((1, 9)), 2), np.zeros((1, 3)))
     target = np.outer([1.0, -2.0], np.random.default_rng(1).normal(size=20))
     hidden = np.random.default_rng(2).normal(size=(2, 20))
