@@ -10,6 +10,7 @@ import gramdyn as gd
 from gramdyn.data.registry import TASKS
 from gramdyn.diagnostics import DIAGNOSTICS
 from gramdyn.dynamics import SCHEMES
+from gramdyn.experiments import CLAIMS
 from gramdyn.models import ACTIVATIONS, PARAMETRIZATIONS
 from gramdyn.plan import load_config, make_plan, parse_config
 from gramdyn.sweep import run_sweep
@@ -63,6 +64,16 @@ def test_program_of_the_hierarchy_page_runs(capsys):
 def test_config_of_the_readme_is_valid():
     (text,) = blocks("README.md", "yaml")
     assert make_plan(parse_config(text)).n_runs == 16 * 3 * 4
+
+
+def test_the_map_of_claims_names_every_claim_and_its_source():
+    rows = [line.split(" | ") for line in (ROOT / "README.md").read_text().splitlines()]
+    told = {
+        row[2].strip("` ").removeprefix("gramdyn paper "): row[1] for row in rows if len(row) == 4
+    }
+    assert {name: told.get(name) for name in CLAIMS} == {
+        name: claim.told_source for name, claim in CLAIMS.items()
+    }
 
 
 def test_readme_names_every_choice():

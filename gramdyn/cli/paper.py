@@ -16,7 +16,7 @@ def list_claims() -> None:
     """One line a claim, with its source."""
     width = max(len(name) for name in CLAIMS)
     for claim in CLAIMS.values():
-        print(f"{claim.name:{width}}  arXiv {claim.source}  {claim.statement}")
+        print(f"{claim.name:{width}}  {claim.told_source:16}  {claim.statement}")
 
 
 def reproduce_claim(name: str, out: Path | None, changes: list[str], *, force: bool = False) -> int:
@@ -25,7 +25,7 @@ def reproduce_claim(name: str, out: Path | None, changes: list[str], *, force: b
     use_all_cores()
     use_compile_cache()
     console = make_console()
-    console.print(f"{claim.statement} (arXiv {claim.source})")
+    console.print(f"{claim.statement} ({claim.told_source})")
     folder = out or Path("runs") / "paper" / name
     outcome = reproduce(
         name, folder, changes=changes, force=force, listener=lambda: Progress(console)

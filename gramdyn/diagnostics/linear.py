@@ -65,14 +65,17 @@ def map_alignment(fields: MomentFields) -> dict[str, Array]:
     """Singular values of the white map, and how well its singular vectors are the target's.
 
     Alignment of the i-th vector is the length of its projection on the target's i-th one, or on
-    the span of those tied with it: 1 where they agree. Cost: one singular value decomposition of
+    the span of those tied with it: 1 where they agree, and 0 where the map's singular value is at
+    rounding level, so that its vectors mean nothing. Cost: one singular value decomposition of
     a C x d matrix a saved time.
     """
     moments = fields.moments
     left, values, right = jnp.linalg.svd(fields.white_map, full_matrices=False)
     target = jnp.asarray(moments.values)
     tied = jnp.abs(target[:, None] - target[None, :]) <= _TIED * target[0]
-    length = lambda overlaps: jnp.sqrt(jnp.sum(jnp.where(tied, overlaps**2, 0.0), axis=0))  # noqa: E731
+    seen = values > max(fields.white_map.shape) * jnp.finfo(values.dtype).eps * values[:1]
+    kept = tied & seen[None, :]
+    length = lambda overlaps: jnp.sqrt(jnp.sum(jnp.where(kept, overlaps**2, 0.0), axis=0))  # noqa: E731
     return {
         "map_values": values,
         "left_alignment": length(jnp.asarray(moments.left).T @ left),
@@ -138,7 +141,7 @@ class ModeTimes(_EveryStep):
     step, so that a run need not be saved often. A mode with sigma = 0 is never learned.
 
     Attributes:
-        share: Share of sigma, above 0.
+        share: Share of sigma, above 0 and below 1.
     """
 
     share: float = eqx.field(static=True, default=0.5)
@@ -174,7 +177,8 @@ class ModeTimes(_EveryStep):
 @register("mode_times")
 def make_mode_times(share: float = 0.5) -> ModeTimes:
     """Time at which each mode first reaches `share` of its sigma."""
-    return ModeTimes(check_positive("share", share))
+    check(check_positive("share", share) < 1, "share", "be below 1", share)
+    return ModeTimes(share)
 
 
 @register("plateaus")

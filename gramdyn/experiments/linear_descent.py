@@ -85,7 +85,7 @@ def _finish(axes: Axes, names: dict[int, str], critical: int) -> None:
 
 @claim(
     "linear-descent",
-    source="2511.10362",
+    source="2402.13108",
     statement="gradient descent does not converge above eta_c = 2 / (L sigma_1^(2-2/L))",
     configs=tuple(f"linear-descent-{layers}" for layers in (1, 2, 3, 4)),
     records=("excess_loss",),

@@ -196,7 +196,7 @@ def _losses(axes: Axes, data: xr.Dataset) -> None:
 
 @claim(
     "linear-escape",
-    source="2511.10362",
+    source="derived here",
     statement="linear subspaces lead onto saddles, one direction a mode to the next level",
     draw=draw,
     measure=measure,

@@ -99,7 +99,7 @@ def _set_name(learned: np.ndarray) -> str:
 
 @claim(
     "linear-hessian",
-    source="2511.10362",
+    source="derived here",
     statement="the Hessian at canonical critical points has a spectrum in closed form",
     draw=draw,
     measure=measure,

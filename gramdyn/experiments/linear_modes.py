@@ -93,7 +93,7 @@ def _gap(
 
 @claim(
     "linear-modes",
-    source="2511.10362",
+    source="1312.6120",
     statement="aligned modes obey ds/dt = L s^(2 - 2/L) (sigma - s), each alone",
     configs=("linear-modes",),
     records=("learned_modes", "off_diagonal", "mode_times"),

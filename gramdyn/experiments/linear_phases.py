@@ -71,7 +71,7 @@ def _draw_panel(axes: Axes, scales: np.ndarray, middle: np.ndarray) -> None:
 
 @claim(
     "linear-phases",
-    source="2511.10362",
+    source="1312.6120",
     statement="a mode waits for log(1/scale)/sigma with two layers, for scale^-(L-2) with L >= 3",
     configs=("linear-phases",),
     records=("mode_times",),

@@ -122,7 +122,7 @@ def _aligned_distance(
 
 @claim(
     "linear-plateaus",
-    source="2511.10362",
+    source="1312.6120",
     statement="from small starts the loss waits at 1/2 of the squares of the modes left to learn",
     configs=("linear-plateaus", "linear-plateaus-deep", "linear-plateaus-order"),
     records=("loss", "mode_times"),

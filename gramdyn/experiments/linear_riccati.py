@@ -110,7 +110,7 @@ def _gap(data: xr.Dataset) -> Float[np.ndarray, " T"]:
 
 @claim(
     "linear-riccati",
-    source="2511.10362",
+    source="2409.14623",
     statement="two layers with W_2^T W_2 - W_1 W_1^T = lam I follow a matrix Riccati equation",
     draw=draw,
     measure=measure,

@@ -131,7 +131,7 @@ def _mark(axes: Axes, point: CriticalPoint) -> None:
 
 @claim(
     "linear-saddles",
-    source="2511.10362",
+    source="2107.13289",
     statement="ranks of products tell strict from non-strict saddles, and how they are left",
     draw=draw,
     measure=measure,

@@ -35,7 +35,7 @@ class Claim:
 
     Attributes:
         name: What the command line calls it.
-        source: arXiv number of the paper.
+        source: arXiv number of the paper, or "derived here".
         statement: The claim in one line.
         configs: Sweeps that show it, files of `configs/paper` without their ending.
         compare: From their results, in that order, to rows of predicted and measured.
@@ -55,6 +55,11 @@ class Claim:
     records: tuple[str, ...] = ()
     closures: tuple[str, ...] = ()
     measure: Measure | None = None
+
+    @property
+    def told_source(self) -> str:
+        """The source as a reader is told it."""
+        return f"arXiv {self.source}" if self.source[0].isdigit() else self.source
 
 
 CLAIMS: dict[str, Claim] = {}

@@ -9,7 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array
 
-from gramdyn.data.moments import Moments, task_moments
+from gramdyn.data.moments import Moments
 from gramdyn.data.registry import TASKS
 from gramdyn.data.task import Task
 from gramdyn.diagnostics.record import Record
@@ -28,9 +28,8 @@ from gramdyn.plan.config import (
     Strict,
     float_keys,
 )
+from gramdyn.plan.views import view_of
 from gramdyn.systems.base import AbstractSystem
-from gramdyn.systems.losses import SquaredLoss
-from gramdyn.systems.make import make_moment_system, make_system
 
 # Keys of a network's configuration that are numbers in the compiled program, not part of it.
 NETWORK_NUMBERS = ("weight_scale", "output_scale")
@@ -148,24 +147,7 @@ class GroupBuild(eqx.Module):
         key, padded = jax.random.key(params["seed"], impl=_GENERATOR), params.get("padded")
         network = build_network(config, key, data, numbers, self.widths, padded)
         scheme = build_scheme(config.scheme, numbers)
-        return build_system(config, network, data, scheme), scheme
-
-
-def build_system(
-    config: Config, network: Network, data: Task | Moments, scheme: AbstractScheme
-) -> AbstractSystem:
-    """The system of a job, from its network at t = 0."""
-    if isinstance(data, Moments):
-        return make_moment_system(network, data)
-    exact = config.coordinates != "auto" or scheme.linear
-    return make_system(
-        network,
-        data,
-        loss=SquaredLoss(config.loss.reduction),
-        # Gram coordinates are not for every scheme; "auto" takes those that are right.
-        coordinates=config.coordinates if exact else "weights",
-        centred=config.network.centred,
-    )
+        return view_of(config).system(config, network, data, scheme), scheme
 
 
 def stack_data(config: Config, tasks: Sequence[Task], dtype: str) -> tuple[list[np.ndarray], Any]:
@@ -173,26 +155,9 @@ def stack_data(config: Config, tasks: Sequence[Task], dtype: str) -> tuple[list[
 
     Products over samples are made here once for all runs, in float64.
     """
-    if config.coordinates == "moments":
-        moments = [task_moments(task, _loss_scale(config, task)) for task in tasks]
-        if any(one.input_moment is not None for one in moments):
-            moments = [one.with_moment() for one in moments]
-        found: list[Any] = moments
-    else:
-        found = [
-            Task(one.inputs, one.targets, input_gram=one.with_gram().input_gram) for one in tasks
-        ]
+    found = view_of(config).see(config, tasks)
     leaves = zip(*map(jax.tree.leaves, found), strict=True)
     return [np.stack(same).astype(dtype) for same in leaves], jax.tree.structure(found[0])
-
-
-def rows_of(config: Config, task: Task) -> int:
-    """Rows of the fields that a step moves through the layers; its cost is in proportion."""
-    return task.n_outputs if config.coordinates == "moments" else task.n_samples
-
-
-def _loss_scale(config: Config, task: Task) -> float:
-    return SquaredLoss(config.loss.reduction).scale(task.n_samples)
 
 
 def group_params(

@@ -256,9 +256,15 @@ def _check_moments(network: NetworkConfig, loss: LossConfig) -> None:
             _refuse(f"network.{key}", f"{needs}, but this is {given}")
     if loss.kind != "squared":
         _refuse("loss.kind", f"coordinates moments need a squared loss, but this is {loss.kind}")
+    if network.init == "aligned":
+        # Its entries are weight_scale itself; what else scales a start would do nothing.
+        if network.parametrization != "unscaled":
+            _refuse("network.init", "aligned needs parametrization: unscaled")
+        if network.output_scale != 1.0:
+            _refuse("network.output_scale", "must be left out with init aligned")
     plain = sorted(name for name, law in PARAMETRIZATIONS.items() if not law.multiplier)
-    if network.init != "gaussian" and network.parametrization not in plain:
-        told = f"{network.init} needs a parametrization without multipliers: {', '.join(plain)}"
+    if network.init == "balanced" and network.parametrization not in plain:
+        told = f"balanced needs a parametrization without multipliers: {', '.join(plain)}"
         _refuse("network.init", told)
 
 

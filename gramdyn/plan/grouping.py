@@ -5,9 +5,10 @@ from typing import Any
 
 from gramdyn._checks import check
 from gramdyn.data.task import Task
-from gramdyn.plan.build import build_record, build_scheme, rows_of
+from gramdyn.plan.build import build_record, build_scheme
 from gramdyn.plan.config import Config
 from gramdyn.plan.jobs import Cell, Job
+from gramdyn.plan.views import view_of
 from gramdyn.plan.widths import Sharer, share_widths
 
 # Keys of a network's configuration that say its widths, and no more.
@@ -79,7 +80,7 @@ def _shared_widths(
         return alone
     task = tasks[first.cell.task_key]
     n_records = len(build_record(first.config.record).saved_steps(_n_steps(first.config)))
-    rows = rows_of(first.config, task)
+    rows = view_of(first.config).rows(task)
     sharer = Sharer(rows, task.n_inputs, _n_steps(first.config), n_records, n_devices, platform)
     runs = {widths: len(jobs) for widths, jobs in family.items()}
     return share_widths(runs, sharer, always=padding == "always")

@@ -21,7 +21,7 @@ from gramdyn.report.roles import (
     told_networks,
     varying,
 )
-from gramdyn.report.statistics import Band, log_ticks
+from gramdyn.report.statistics import Band, band_over_seeds, log_ticks
 from gramdyn.report.styles import Styles
 from gramdyn.report.theme import translucent
 
@@ -35,8 +35,8 @@ _LAW = (
 
 
 def draw_modes(cells: Sequence[Cell]) -> Picture | None:
-    """Strength of each mode over its sigma, over time."""
-    there = [cell for cell in cells if cell.has("learned_modes")]
+    """Strength of each mode over its sigma, over time; of starts of many scales the smallest."""
+    there = _at_the_smallest([cell for cell in cells if cell.has("learned_modes")])
     facet, chosen = cell_a_panel(there, _LIMIT)
     curves = curves_along(chosen, "learned_modes", "mode")
     if not curves:
@@ -46,9 +46,10 @@ def draw_modes(cells: Sequence[Cell]) -> Picture | None:
         Styles(curves, Roles("mode", facet)),
         LineLook("strength over singular value", log=False),
         name="learned_modes",
-        title="Modes of the target, learned one by one",
+        title="Modes of the target over time",
         text="Strength of each singular mode of the target in the network's map, over its singular "
-        "value: 0 before it is learned, 1 after. Line: median over seeds, a colour a mode, the "
+        "value: 1 once it is learned, and about 0 before from a small start. A mode whose value is "
+        "0 is shown over the largest value. Line: median over seeds, a colour a mode, the "
         "largest value first. Band: 10 to 90 % of them." + told_networks(chosen, there, facet),
         law=f"{_LAW}.",
     )
@@ -65,6 +66,8 @@ def draw_mode_times(cells: Sequence[Cell]) -> Picture | None:
     rest = tuple(name for name in names if name not in (across, facet))
     there = at_ends(there, rest)
     rows = [row for cell in there for row in _rows(cell)]
+    if not any(0 < row["median"] < np.inf for row in rows):
+        return None
     styles = Styles([_Row(row) for row in rows], Roles("mode", facet, rest))
     return Picture(
         name="mode_times",
@@ -72,15 +75,24 @@ def draw_mode_times(cells: Sequence[Cell]) -> Picture | None:
         text="Time, steps times step size, at which a mode first reaches the share of its "
         "singular value that the record asks for. Line: median over seeds, a colour a mode. Band: "
         "10 to 90 % of them, on the solid lines. A line ends where half of the runs did not learn "
-        "the mode in the time they had."
+        "the mode in the time they had, and where half had learned it from the start."
         + (" Of the axes shown by dashes both ends are drawn." if rest else ""),
         figure=_draw(rows, across, styles),
         rows=rows,
         law=f"{_LAW}: from a small start it waits for a time of the order of "
-        "log(1/<i>s</i>)/&sigma; for two layers, and of "
+        "log(1/<i>s</i>)/(2&sigma;) for two layers, and of "
         "<i>s</i><sup>&minus;(1 &minus; 2/<i>L</i>)</sup>/((<i>L</i> &minus; 2) &sigma;) for more, "
         "where <i>s</i> is of the order of scale<sup><i>L</i></sup>.",
     )
+
+
+def _at_the_smallest(cells: list[Cell]) -> list[Cell]:
+    """The cells of the smallest start, where its scale varies: there modes are apart in time."""
+    name = "weight_scale"
+    if name not in varying(cells):
+        return cells
+    least = axis_values(cells, name)[0]
+    return [cell for cell in cells if cell.place[name] == least]
 
 
 class _Row:
@@ -101,11 +113,11 @@ def _across(cells: Sequence[Cell]) -> str | None:
 def _rows(cell: Cell) -> list[dict[str, Any]]:
     """A row for each mode: quantiles over seeds of the time, infinite where not learned."""
     last = cell.read("mode_times")[..., -1]
-    # Quantiles that are values of runs, so that one that is infinite spoils no other.
-    found = np.quantile(last, (0.1, 0.5, 0.9), axis=0, method="nearest").T
+    band = band_over_seeds(last)
+    columns = zip(cell.along("mode"), *(part.tolist() for part in band), strict=True)
     return [
         {**cell.place, "mode": mode, "median": mid, "q10": low, "q90": high, "runs": len(last)}
-        for mode, (low, mid, high) in zip(cell.along("mode"), found.tolist(), strict=True)
+        for mode, low, mid, high in columns
     ]
 
 

@@ -57,8 +57,18 @@ class MomentFields(AbstractFields):
 
     @cached_property
     def excess_loss(self) -> Float[Array, ""]:
-        """Loss above that of the best linear map, computed without cancellation."""
-        return 0.5 * jnp.sum(self.deviation * self.error)
+        """Loss above that of the best linear map: a sum of squares, never below 0."""
+        return 0.5 * jnp.sum(self.white_deviation**2)
+
+    @cached_property
+    def white_deviation(self) -> Float[Array, "C d"]:
+        """(T - Pi) Sxx^(1/2).
+
+        What of T - Pi no input sees is annihilated here; in (T - Pi) Sxx (T - Pi)^T it would meet
+        the rounding of Sxx.
+        """
+        found: Float[Array, "C d"] = self.moments.whiten(self.deviation)
+        return found
 
     @property
     def loss(self) -> Float[Array, ""]:

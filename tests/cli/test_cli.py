@@ -98,7 +98,7 @@ def test_paper_lists_claims_with_their_sources():
     assert done.returncode == 0, done.stderr
     lines = done.stdout.splitlines()
     assert len(lines) == 19
-    assert all("arXiv" in line for line in lines)
+    assert all("arXiv" in line or "derived here" in line for line in lines)
 
 
 def test_paper_prints_predicted_beside_measured_and_its_status_says_whether_it_holds(tmp_path):

@@ -230,3 +230,8 @@ def test_bad_classes(classes):
 def test_bad_numbers(name, options, message):
     with pytest.raises(InputError, match=message):
         SETS[name][0](**options)
+
+
+def test_whitened_inputs_have_no_norm_of_their_own():
+    with pytest.raises(InputError, match="`norm` must be left out where inputs are whitened"):
+        digits(n_samples=4, whiten=True, norm=2.0)

@@ -190,3 +190,8 @@ def test_notes_say_how_it_was_made():
 def test_bad_arguments(options, message):
     with pytest.raises(InputError, match=message):
         gaussian(**({"n_samples": 3, "n_inputs": 2} | options))
+
+
+def test_whitened_inputs_have_no_norm_of_their_own():
+    with pytest.raises(InputError, match="`norm` must be left out where inputs are whitened"):
+        gaussian(n_samples=4, n_inputs=3, whiten=True, norm=2.0)

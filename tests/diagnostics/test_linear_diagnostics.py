@@ -302,3 +302,23 @@ def test_axes_are_those_named_and_none_sees_padding(name) -> None:
     lengths = {"mode": 3, "stage": 4, "hidden": 1}
     for array, axes in diagnostic.dims().items():
         assert records[array].shape[1:] == tuple(lengths[axis] for axis in axes)
+
+
+def test_alignment_of_a_map_of_zero_is_zero() -> None:
+    """Vectors of a singular value at rounding level mean nothing."""
+    network = network_of(4, (2,), 3)
+    system = make_system(
+        network,
+        linear_map(n_inputs=4, n_outputs=3, singular_values=(3.0, 2.0, 1.0)),
+        coordinates="moments",
+    )
+    found = seen(system, "map_alignment")
+    assert found["map_values"][2] < 1e-14  # width 2 holds two
+    assert found["left_alignment"][2] == found["right_alignment"][2] == 0
+    assert np.all(found["left_alignment"][:2] > 0)
+
+
+@pytest.mark.parametrize("share", [1.0, 2.0, 0.0, -1.0])
+def test_a_share_that_is_never_reached_or_no_share_is_refused(share) -> None:
+    with pytest.raises(InputError, match="share"):
+        make_diagnostic("mode_times", share=share)

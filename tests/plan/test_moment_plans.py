@@ -44,9 +44,20 @@ LINEAR = "coordinates moments need a linear network without bias or centring, bu
             r"<text>:2: network\.init: aligned needs coordinates: moments",
         ),
         (
-            ["network.init=aligned", "network.parametrization=ntk"],
-            r"<text>:2: network\.init: aligned needs a parametrization without multipliers: "
+            ["network.init=balanced", "network.parametrization=ntk"],
+            r"<text>:2: network\.init: balanced needs a parametrization without multipliers: "
             r"standard, tied, unscaled",
+        ),
+        (
+            ["network.init=aligned", "network.parametrization=tied"],
+            r"<text>:2: network\.init: aligned needs parametrization: unscaled",
+        ),
+        (
+            [
+                *("network.init=aligned", "network.parametrization=unscaled"),
+                "network.output_scale=2",
+            ],
+            r"<text>:2: network\.output_scale: must be left out with init aligned",
         ),
         (
             ["coordinates=gram", "network.depth=0"],

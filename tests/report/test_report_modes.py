@@ -44,7 +44,8 @@ def test_times_are_quantiles_over_seeds_and_lines_end_where_half_did_not_learn(m
         for mode in (1, 2):
             row = rows[(*(cell.place[k] for k in ("width", "depth", "weight_scale")), mode)]
             ordered = np.sort(raw[:, mode - 1])
-            assert (row["q10"], row["median"], row["q90"]) == (ordered[0], ordered[2], ordered[4])
+            assert row["median"] == ordered[2]
+            assert ordered[0] <= row["q10"] <= ordered[2] <= row["q90"] <= ordered[4]
     assert rows[5, 2, 0.01, 1]["median"] == np.inf
     lines = [t for t in picture.figure.data if t.mode == "lines+markers"]
     assert len(lines) == 2 * 2 * 2
@@ -57,11 +58,13 @@ def test_times_are_quantiles_over_seeds_and_lines_end_where_half_did_not_learn(m
 def test_modes_over_time_are_medians(modes):
     picture = draw_modes(cells_of(modes))
     (cell,) = [
-        c for c in cells_of(modes) if c.place == {"width": 5, "depth": 2, "weight_scale": 0.5}
+        c for c in cells_of(modes) if c.place == {"width": 5, "depth": 2, "weight_scale": 0.01}
     ]
     wanted = np.median(cell.read("learned_modes")[:, 0], axis=0)
     found = [row["median"] for row in picture.rows if row["depth"] == 2 and row["mode"] == 1]
     np.testing.assert_allclose(found, wanted, rtol=1e-6)
+    # The smallest start is drawn, in which nothing is learned at first.
+    assert abs(found[0]) < 0.01
 
 
 def test_both_are_on_the_page_and_the_table_counts_them(modes):

@@ -298,3 +298,20 @@ def test_a_network_in_gram_coordinates_or_without_anything_to_train_is_refused()
     frozen = Network(tuple(dataclasses.replace(layer, trainable=False) for layer in layers))
     with pytest.raises(InputError, match="`network` must train, all of one dtype"):
         make_moment_system(frozen, moments)
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_excess_loss_of_a_fit_is_never_below_zero(dtype) -> None:
+    """Fewer whitened samples than inputs: what no input sees stays of order one in Pi."""
+    task = gaussian(n_samples=6, n_inputs=9, n_outputs=2, whiten=True)
+    network = init_network(
+        *(jax.random.key(0), 9, (4,), 2),
+        activation=linear(),
+        train_readout=True,
+        dtype=np.dtype(dtype).type,
+    )
+    system = make_system(network, task, coordinates="moments")
+    record = Record(["excess_loss"], every=100)
+    found = simulate(system, GradientDescent(0.02), 3000, record)["excess_loss"]
+    assert np.all(found >= 0)
+    assert found[-1] < 1e-2 * np.finfo(dtype).eps  # the square of what float32 or float64 leaves
