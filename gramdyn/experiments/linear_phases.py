@@ -107,11 +107,12 @@ def _two_layers(
 def _more_layers(
     depth: int, width: int, scales: np.ndarray, middle: np.ndarray, small: np.ndarray
 ) -> Row:
-    """Exponent of the first mode's time; for information where too few starts learn it."""
+    """Exponent of the first mode's time; for information where fewer than three starts learn it."""
     wanted = depth - 1
     what = f"{depth + 1} layers, width {width}, first mode: exponent of the scale"
     law = fit_power_law(scales[small], middle[small]) if small.sum() > 1 else None
     if law is None:
         return Row(what, f"{MINUS}{wanted}", "not learned in time from two small starts", None)
-    holds = bool(abs(law.slope + wanted) < _CLOSE * wanted)
+    close = bool(abs(law.slope + wanted) < _CLOSE * wanted)
+    holds = close if small.sum() > 2 else None
     return Row(what, f"{MINUS}{wanted}", f"{told(law.slope)} ({small.sum()} scales)", holds)
