@@ -123,7 +123,7 @@ _HOMES = {
     "gramdyn.report": ("save_overview", "write_report"),
 }
 _PACKAGES = (
-    *("kernels", "models", "data", "deep_linear", "systems", "dynamics", "diagnostics"),
+    *("kernels", "models", "data", "deep_linear", "planted", "systems", "dynamics", "diagnostics"),
     *("plan", "store", "sweep", "report", "experiments", "laws", "cli"),
 )
 _NAMES = {name for names in _HOMES.values() for name in names}

@@ -96,7 +96,8 @@ def test_each_name_is_there_and_documented(name: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "part", ["data", "deep_linear", "kernels", "models", "systems", "dynamics", "diagnostics"]
+    "part",
+    ["data", "deep_linear", "kernels", "models", "planted", "systems", "dynamics", "diagnostics"],
 )
 def test_parts_and_their_lists(part: str) -> None:
     module = getattr(gramdyn, part)

@@ -91,7 +91,7 @@ def _images_task(
     """Check, draw, centre, scale."""
     check_positive_int("n_samples", n_samples)
     check_bool("centre", centre)
-    check(not check_bool("whiten", whiten) or norm == 1.0, *_NO_NORM, norm)
+    scaling.check_whitening(whiten, norm)
     images, digit = load_images(source)
     classes = _check_classes(classes, digit)
     rows, labels = _draw(classes, digit, n_samples, seed)
@@ -106,10 +106,6 @@ def _images_task(
     )
     inputs = scaling.whiten(inputs) if whiten else scaling.scale_inputs(inputs, norm)
     return make_task(inputs, _targets(labels, len(classes)), labels=labels, name=name, notes=notes)
-
-
-# What is asked of the norm of whitened inputs.
-_NO_NORM = ("norm", "be left out where inputs are whitened")
 
 
 def _check_classes(classes: Sequence[int], digit: Int[np.ndarray, "m"]) -> tuple[int, ...]:

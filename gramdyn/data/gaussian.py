@@ -6,7 +6,6 @@ import numpy as np
 from jaxtyping import Float
 
 from gramdyn._checks import (
-    check,
     check_bool,
     check_known,
     check_nonnegative,
@@ -77,9 +76,7 @@ def gaussian(
     check_nonnegative("noise", float(noise))
     units = _unit_inputs(*shape, check_bool("on_sphere", on_sphere), seed)
     inputs = units * (check_positive("norm", float(norm)) / math.sqrt(n_inputs))
-    if check_bool("whiten", whiten):
-        check(norm == 1.0, "norm", "be left out where inputs are whitened", norm)
-        inputs = scaling.whiten(inputs)
+    inputs = scaling.whiten(inputs) if scaling.check_whitening(whiten, norm) else inputs
     targets = _clean_targets(target, units, n_outputs, teacher_width, on_sphere, seed)
     if noise > 0:
         targets = targets + noise * make_generator(seed, "noise").standard_normal(targets.shape)

@@ -5,7 +5,7 @@ from typing import Any
 import numpy as np
 from jaxtyping import Float
 
-from gramdyn._checks import check_matrix, check_positive
+from gramdyn._checks import check, check_bool, check_matrix, check_positive
 from gramdyn._errors import InputError
 
 
@@ -74,6 +74,13 @@ def norm_each(inputs: Any, norm: float = 1.0) -> Float[np.ndarray, "n d"]:
         raise InputError(f"Argument `inputs` must have no row of 0 only, but row {row} is 0.")
     directions = inputs / peaks  # as above, the squares cannot overflow
     return directions * (norm / np.linalg.norm(directions, axis=1, keepdims=True))
+
+
+def check_whitening(whiten: Any, norm: float) -> bool:
+    """Return `whiten` as true or false; refuse it beside a norm, which would do nothing."""
+    wanted = check_bool("whiten", whiten)
+    check(not wanted or norm == 1.0, "norm", "be left out where inputs are whitened", norm)
+    return wanted
 
 
 def whiten(inputs: Any) -> Float[np.ndarray, "n d"]:

@@ -129,7 +129,8 @@ class MomentSystem(AbstractSystem):
         start: The network at t = 0: linear layers without biases.
         moments: The data.
 
-    Cost: 6 C sum_l d_l d_{l-1} operations a step, and 2 C d^2 where Sxx is not the identity.
+    Cost: 6 C sum_l d_l d_{l-1} operations a step, and 4 C d^2 where Sxx is not the identity: for
+    the gradient, and for the loss, which is looked at in every step.
     Source: arXiv 2511.10362.
     """
 
@@ -189,7 +190,7 @@ class MomentSystem(AbstractSystem):
         """Operations of one gradient step, matrix products alone."""
         size = sum(layer.matrix().size for layer in self.start.layers)
         moment = 0 if self.moments.input_moment is None else self.moments.n_inputs**2
-        return 2 * self.moments.n_outputs * (3 * size + moment)
+        return 2 * self.moments.n_outputs * (3 * size + 2 * moment)
 
     def network(self, state: Network) -> Network:
         """The network of a state."""

@@ -217,8 +217,8 @@ def test_what_it_says_of_itself() -> None:
     system = made(CASES[0])[1]["moments"]
     assert isinstance(system, MomentSystem)
     assert (system.coordinates, system.exact_for) == ("moments", "any")
-    # 3 products of C rows with each of the 2 matrices, one with Sxx
-    assert system.step_flops() == 2 * 3 * (3 * (5 * 4 + 3 * 5) + 4 * 4)
+    # 3 products of C rows with each of the 2 matrices, one each with Sxx and its root
+    assert system.step_flops() == 2 * 3 * (3 * (5 * 4 + 3 * 5) + 2 * 4 * 4)
     task = linear_map(n_inputs=4, n_outputs=3, singular_values=(2.0,))
     white = make_system(system.start, task, coordinates="moments")
     assert white.moments.input_moment is None
