@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from gramdyn._process import use_all_cores, use_compile_cache
     from gramdyn.data import (
         Moments,
+        Population,
         Task,
         arrays,
         digits,
@@ -23,7 +24,9 @@ if TYPE_CHECKING:
         make_task,
         mnist5k,
         orthogonal,
+        planted_map,
         task_moments,
+        task_population,
     )
     from gramdyn.diagnostics import AbstractDiagnostic, Record, diagnostic
     from gramdyn.dynamics import (
@@ -49,6 +52,7 @@ if TYPE_CHECKING:
         linear,
         pad_network,
         relu,
+        thin_network,
     )
     from gramdyn.plan import load_config, make_plan
     from gramdyn.report import save_overview, write_report
@@ -60,9 +64,11 @@ if TYPE_CHECKING:
         FieldSystem,
         MomentSystem,
         NetworkSystem,
+        PlantedSystem,
         SquaredLoss,
         make_field_system,
         make_moment_system,
+        make_planted_system,
         make_system,
     )
 
@@ -71,6 +77,7 @@ _HOMES = {
     "gramdyn._process": ("use_all_cores", "use_compile_cache"),
     "gramdyn.data": (
         "Moments",
+        "Population",
         "Task",
         "arrays",
         "digits",
@@ -79,7 +86,9 @@ _HOMES = {
         "make_task",
         "mnist5k",
         "orthogonal",
+        "planted_map",
         "task_moments",
+        "task_population",
     ),
     "gramdyn.kernels": ("linear_residual",),
     "gramdyn.models": (
@@ -91,6 +100,7 @@ _HOMES = {
         "linear",
         "pad_network",
         "relu",
+        "thin_network",
     ),
     "gramdyn.systems": (
         "AbstractSystem",
@@ -98,9 +108,11 @@ _HOMES = {
         "FieldSystem",
         "MomentSystem",
         "NetworkSystem",
+        "PlantedSystem",
         "SquaredLoss",
         "make_field_system",
         "make_moment_system",
+        "make_planted_system",
         "make_system",
     ),
     "gramdyn.dynamics": (

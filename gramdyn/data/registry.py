@@ -8,6 +8,7 @@ from gramdyn.data.digits import digits, mnist5k
 from gramdyn.data.gaussian import gaussian
 from gramdyn.data.linear_map import linear_map
 from gramdyn.data.orthogonal import orthogonal
+from gramdyn.data.planted_map import planted_map
 from gramdyn.data.task import Task
 
 TASKS: dict[str, Callable[..., Task]] = {
@@ -17,6 +18,7 @@ TASKS: dict[str, Callable[..., Task]] = {
     "linear_map": linear_map,
     "mnist5k": mnist5k,
     "orthogonal": orthogonal,
+    "planted_map": planted_map,
 }
 
 

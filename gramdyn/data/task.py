@@ -29,6 +29,8 @@ class Task(eqx.Module):
         notes: How it was made (scaling, centring, seed, classes), as pairs a manifest can store.
         input_gram: X X^T where it is at hand (`with_gram`), shape (n, n): the networks of a batch
             then share it.
+        planted_map: What the targets are of the first inputs, in a frame where they are no map of
+            the others, shape (C, C); None for targets that are not planted so.
     """
 
     inputs: Float[Array | np.ndarray, "n d"]
@@ -37,6 +39,7 @@ class Task(eqx.Module):
     name: str = eqx.field(static=True, default="arrays")
     notes: Notes = eqx.field(static=True, default=())
     input_gram: Float[Array | np.ndarray, "n n"] | None = None
+    planted_map: Float[Array | np.ndarray, "C C"] | None = None
 
     @property
     def n_samples(self) -> int:
@@ -70,8 +73,11 @@ class Task(eqx.Module):
         labels = None if self.labels is None else jnp.asarray(self.labels, dtype=jnp.int32)
         inputs = jnp.asarray(self.inputs, dtype=wanted)
         targets = jnp.asarray(self.targets, dtype=wanted)
-        gram = None if self.input_gram is None else jnp.asarray(self.input_gram, dtype=wanted)
-        return Task(inputs, targets, labels, self.name, self.notes, gram)
+        gram, planted = (
+            None if array is None else jnp.asarray(array, dtype=wanted)
+            for array in (self.input_gram, self.planted_map)
+        )
+        return Task(inputs, targets, labels, self.name, self.notes, gram, planted)
 
     def with_gram(self) -> "Task":
         """The same task with the Gram of its inputs, which Gram coordinates then take from here.

@@ -14,11 +14,13 @@ from gramdyn.models.init import PARAMETRIZATIONS, init_network
 from gramdyn.models.layers import AbstractLayer, Dense, GramDense, Trace
 from gramdyn.models.network import Network
 from gramdyn.models.padding import pad_network
+from gramdyn.models.thin import READOUT_LAWS, thin_network, widen
 
 __all__ = [
     "ACTIVATIONS",
     "INITS",
     "PARAMETRIZATIONS",
+    "READOUT_LAWS",
     "AbstractLayer",
     "Activation",
     "Dense",
@@ -34,4 +36,6 @@ __all__ = [
     "make_activation",
     "pad_network",
     "relu",
+    "thin_network",
+    "widen",
 ]

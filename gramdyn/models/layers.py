@@ -186,6 +186,16 @@ class Dense(AbstractLayer):
             is_leaf=lambda leaf: leaf is None,
         )
 
+    def moved(self, move: Float[Array, "N N_in"]) -> "Dense":
+        """A layer of moves: that of the weights for one of `matrix()`; None for all else."""
+        nothing: Dense = jax.tree.map(lambda _: None, self)
+        if not self.trainable:
+            return nothing
+        move = move if self.scale is None else self.scale * move
+        return eqx.tree_at(
+            lambda layer: layer.weight, nothing, move, is_leaf=lambda leaf: leaf is None
+        )
+
     def input_gram(self, trace: Trace) -> Float[Array, "n n"]:
         """scale^2 h h^T, plus 1 with a bias."""
         assert trace.inputs is not None

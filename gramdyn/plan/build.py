@@ -10,6 +10,7 @@ import numpy as np
 from jaxtyping import Array
 
 from gramdyn.data.moments import Moments
+from gramdyn.data.planted_map import Population
 from gramdyn.data.registry import TASKS
 from gramdyn.data.task import Task
 from gramdyn.diagnostics.record import Record
@@ -20,6 +21,7 @@ from gramdyn.models.activations import make_activation
 from gramdyn.models.balanced import along_modes, balance
 from gramdyn.models.init import Padded, init_network, layer_stds
 from gramdyn.models.network import Network
+from gramdyn.models.thin import READOUT_LAWS, thin_network, widen
 from gramdyn.plan.config import (
     Config,
     NetworkConfig,
@@ -57,7 +59,7 @@ def _diagnostic(entry: str | dict[str, Any]) -> Any:
 def build_network(
     config: Config,
     key: Any,
-    data: Task | Moments,
+    data: Task | Moments | Population,
     numbers: dict[str, Any],
     widths: tuple[int, ...],
     padded: Padded | None,
@@ -65,6 +67,8 @@ def build_network(
     """The network of a job at t = 0, with the job's numbers in place of the configuration's."""
     network = config.network
     scale = numbers.get("network.weight_scale", network.weight_scale)
+    if network.init in READOUT_LAWS and config.coordinates != "moments":
+        return _build_thin(network, key, data, scale)
     found = init_network(
         key,
         data.n_inputs,
@@ -87,6 +91,22 @@ def build_network(
         return balance(found, n_modes)
     left, right = jnp.asarray(data.left), jnp.asarray(data.right)
     return along_modes(found, left, scale, right, n_modes)
+
+
+def _build_thin(network: NetworkConfig, key: Any, data: Task | Population, scale: Any) -> Network:
+    """The network in thin coordinates, or the same one on all inputs of samples."""
+    (width,) = network.layer_widths
+    found = thin_network(
+        key,
+        data.n_inputs,
+        width,
+        data.n_outputs,
+        law=network.init,
+        sigma=scale,
+        signs=network.signs,
+        dtype=jax.tree.leaves(data)[0].dtype.type,
+    )
+    return found if isinstance(data, Population) else widen(found, data.n_inputs)
 
 
 def build_scheme(config: Strict, numbers: dict[str, Any]) -> AbstractScheme:
@@ -128,7 +148,8 @@ class GroupBuild(eqx.Module):
     Attributes:
         data: Arrays that the systems see of each distinct task of the group, stacked along a first
             axis.
-        structure: What they are together: the tree of one `Task`, or of its `Moments`.
+        structure: What they are together: the tree of one `Task`, or of its
+            `Moments` or `Population`.
         recipe: Configuration of the group, whose numbers each run replaces.
         widths: Width of each hidden layer of the program.
     """

@@ -26,6 +26,7 @@ from gramdyn.dynamics.schemes import Step
 from gramdyn.models.activations import ACTIVATIONS
 from gramdyn.models.balanced import INITS
 from gramdyn.models.init import PARAMETRIZATIONS
+from gramdyn.models.thin import READOUT_LAWS
 from gramdyn.plan.axes import Axis
 from gramdyn.systems.losses import REDUCTIONS
 from gramdyn.systems.make import COORDINATES
@@ -76,7 +77,10 @@ class NetworkConfig(Strict):
     Attributes:
         depth: Number of hidden layers; 0 is a linear map alone, in moment coordinates.
         init: "gaussian"; or, for linear networks in moment coordinates, "balanced" (factors of one
-            Gaussian map) or "aligned" (factors along the target's singular vectors).
+            Gaussian map) or "aligned" (factors along the target's singular vectors); or, for both
+            layers of a ReLU network on a planted map, a law of the readout beside hidden weights
+            N(0, weight_scale^2 / d): "chi", "balanced", "xavier" or "same".
+        signs: Signs of the readout of such a start with one output; drawn by default.
     """
 
     kind: Literal["dense"] = "dense"
@@ -90,7 +94,8 @@ class NetworkConfig(Strict):
     parametrization: _one_of("parametrization", PARAMETRIZATIONS) = "standard"  # type: ignore[valid-type]
     weight_scale: float = Field(default=1.0, gt=0)
     output_scale: float = Field(default=1.0, gt=0)
-    init: _one_of("init", INITS) = "gaussian"  # type: ignore[valid-type]
+    init: _one_of("init", (*INITS, *READOUT_LAWS)) = "gaussian"  # type: ignore[valid-type]
+    signs: tuple[Literal[-1, 1], ...] | None = None
     centred: bool = False
 
     @model_validator(mode="after")
@@ -232,10 +237,11 @@ class Config(Strict):
     def _check(self) -> "Config":
         if self.coordinates == "moments":
             _check_moments(self.network, self.loss)
-            return self
-        if self.network.init != "gaussian":
+        elif self.coordinates == "thin" or self.network.init in READOUT_LAWS:
+            _check_planted(self)
+        elif self.network.init != "gaussian":
             _refuse("network.init", f"{self.network.init} needs coordinates: moments")
-        if self.network.depth == 0:
+        elif self.network.depth == 0:
             _refuse("network.depth", "0 needs coordinates: moments")
         return self
 
@@ -266,6 +272,25 @@ def _check_moments(network: NetworkConfig, loss: LossConfig) -> None:
     if network.init == "balanced" and network.parametrization not in plain:
         told = f"balanced needs a parametrization without multipliers: {', '.join(plain)}"
         _refuse("network.init", told)
+
+
+def _check_planted(config: Config) -> None:
+    """Refuse what does not learn both layers of a planted map, or keys that would do nothing."""
+    network, task = config.network, config.task
+    if (kind := task.kind) != "planted_map":  # type: ignore[attr-defined]
+        told = "coordinates thin" if config.coordinates == "thin" else f"init {network.init}"
+        _refuse("task.kind", f"must be planted_map for {told}, but is {kind}")
+    if network.init not in READOUT_LAWS:
+        _refuse("network.init", f"must be one of {', '.join(READOUT_LAWS)}, but is {network.init}")
+    needs = f"init {network.init} needs one layer of ReLU and a readout, both trained, no more"
+    plain = NetworkConfig(width=1, depth=1, readout="trained")
+    for key in ("activation", "bias", "readout", "parametrization", "output_scale", "centred"):
+        if (given := getattr(network, key)) != (wanted := getattr(plain, key)):
+            _refuse(f"network.{key}", f"{needs}: must be {wanted}, but is {given}")
+    if len(network.layer_widths) != 1:
+        _refuse("network.depth", f"{needs}: must be 1, but is {len(network.layer_widths)}")
+    if config.coordinates == "thin" and config.loss.reduction != "mean":
+        _refuse("loss.reduction", "must be mean in coordinates thin, as the population's is")
 
 
 def _refuse(where: str, text: str) -> NoReturn:

@@ -5,6 +5,7 @@ from typing import Any
 
 from gramdyn._checks import check
 from gramdyn.data.task import Task
+from gramdyn.models.thin import READOUT_LAWS
 from gramdyn.plan.build import build_record, build_scheme
 from gramdyn.plan.config import Config
 from gramdyn.plan.jobs import Cell, Job
@@ -59,7 +60,7 @@ def _signature(cell: Cell, task: Task) -> str:
         is_relative = isinstance(data[part][name], dict)
         data[part][name] = "relative" if is_relative else "number"
     depth = len(cell.config.network.layer_widths)
-    return json.dumps([data, depth, task.inputs.shape, task.targets.shape], sort_keys=True)
+    return json.dumps([data, depth, view_of(cell.config).shape(task)], sort_keys=True)
 
 
 def _shared_widths(
@@ -92,6 +93,8 @@ def _n_steps(config: Config) -> int:
 
 def _obstacle(config: Config) -> str | None:
     """Why networks of this configuration cannot be filled up, if so."""
+    if config.network.init in READOUT_LAWS:
+        return f"with init {config.network.init}, drawn in the frame of its own rows"
     if not build_scheme(config.scheme, {}).ignores_padding:
         return "with a scheme that looks at all weights together"
     seeing = [

@@ -1,17 +1,19 @@
-"""What systems see of their tasks, by coordinates: samples and their Gram, or moments."""
+"""What systems see of their tasks, by coordinates: samples, moments, or the population."""
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
+from gramdyn._checks import check
 from gramdyn.data.moments import Moments, task_moments
+from gramdyn.data.planted_map import Population, task_population
 from gramdyn.data.task import Task
 from gramdyn.dynamics.schemes import AbstractScheme
 from gramdyn.models.network import Network
 from gramdyn.plan.config import Config
 from gramdyn.systems.base import AbstractSystem
 from gramdyn.systems.losses import SquaredLoss
-from gramdyn.systems.make import make_moment_system, make_system
+from gramdyn.systems.make import make_moment_system, make_planted_system, make_system
 
 
 @dataclass(frozen=True)
@@ -22,22 +24,37 @@ class View:
         see: What systems see of each of some tasks, on the host in float64, all alike in their
             arrays so that they stack.
         rows: Rows of the fields that a step moves through the layers; its cost is in proportion.
+        shape: What of a task's shape the compiled program depends on.
         system: The system of a network at t = 0 on what is seen of its task.
     """
 
     see: Callable[[Config, Sequence[Task]], list[Any]]
     rows: Callable[[Task], int]
+    shape: Callable[[Task], tuple[int, ...]]
     system: Callable[[Config, Network, Any, AbstractScheme], AbstractSystem]
 
 
 def view_of(config: Config) -> View:
     """How the systems of a configuration see their tasks."""
-    return _MOMENTS if config.coordinates == "moments" else _SAMPLES
+    return {"moments": _MOMENTS, "thin": _POPULATION}.get(config.coordinates, _SAMPLES)
+
+
+def _shape(task: Task) -> tuple[int, ...]:
+    return task.n_samples, task.n_inputs, task.n_outputs
 
 
 def _samples(config: Config, tasks: Sequence[Task]) -> list[Any]:
-    """Inputs, targets and the Gram of the inputs."""
-    return [Task(one.inputs, one.targets, input_gram=one.with_gram().input_gram) for one in tasks]
+    """Inputs, targets and the Gram of the inputs; a planted map where there is one.
+
+    Raises:
+        InputError: for a task without samples.
+    """
+    for one in tasks:
+        demand = f"be above 0 in coordinates `{config.coordinates}`: give task.samples_per_input"
+        check(one.n_samples > 0, "n_samples", demand, one.n_samples)
+    return [
+        replace(one.with_gram(), labels=None, name="arrays", notes=()) for one in tasks
+    ]
 
 
 def _on_samples(
@@ -68,5 +85,20 @@ def _by_moments(
     return make_moment_system(network, data)
 
 
-_SAMPLES = View(_samples, lambda task: task.n_samples, _on_samples)
-_MOMENTS = View(_moments, lambda task: task.n_outputs, _by_moments)
+def _populations(config: Config, tasks: Sequence[Task]) -> list[Any]:
+    """The planted map and the number of inputs."""
+    return [task_population(task) for task in tasks]
+
+
+def _on_population(
+    config: Config, network: Network, data: Population, scheme: AbstractScheme
+) -> AbstractSystem:
+    return make_planted_system(network, data)
+
+
+_SAMPLES = View(_samples, lambda task: task.n_samples, _shape, _on_samples)
+_MOMENTS = View(_moments, lambda task: task.n_outputs, _shape, _by_moments)
+# The number of inputs is a number in the program: one serves them all.
+_POPULATION = View(
+    _populations, lambda task: task.n_outputs, lambda task: (task.n_outputs,), _on_population
+)

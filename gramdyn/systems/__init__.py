@@ -6,10 +6,16 @@ from gramdyn.systems.field_laws import FieldVelocity, conjugate_jump, conjugate_
 from gramdyn.systems.field_space import FieldState, FieldSystem, field_system, make_field_system
 from gramdyn.systems.linear import ResidualFields, ResidualSystem
 from gramdyn.systems.losses import REDUCTIONS, AbstractLoss, SquaredLoss
-from gramdyn.systems.make import COORDINATES, make_moment_system, make_system
+from gramdyn.systems.make import (
+    COORDINATES,
+    make_moment_system,
+    make_planted_system,
+    make_system,
+)
 from gramdyn.systems.moments import MomentFields, MomentSystem
 from gramdyn.systems.network import NetworkSystem
 from gramdyn.systems.network_fields import NetworkFields
+from gramdyn.systems.planted import PlantedFields, PlantedSystem, PlantedView, SampledSystem
 
 __all__ = [
     "CLOSURES",
@@ -26,8 +32,12 @@ __all__ = [
     "MomentSystem",
     "NetworkFields",
     "NetworkSystem",
+    "PlantedFields",
+    "PlantedSystem",
+    "PlantedView",
     "ResidualFields",
     "ResidualSystem",
+    "SampledSystem",
     "SquaredLoss",
     "conjugate_jump",
     "conjugate_law",
@@ -36,5 +46,6 @@ __all__ = [
     "make_closure",
     "make_field_system",
     "make_moment_system",
+    "make_planted_system",
     "make_system",
 ]

@@ -30,7 +30,7 @@ _DEMANDS = {
     "linear": (
         "linear",
         "be linear in the gradient (gradient descent, momentum, weight decay, gradient flow) in "
-        "Gram coordinates; use coordinates 'weights'",
+        "Gram and thin coordinates; of a network on samples use coordinates 'weights'",
     ),
     # Decay of the weights moves the fields of each layer by another factor.
     "flow": ("is_flow", "be linear in the gradient and without weight decay for laws of fields"),

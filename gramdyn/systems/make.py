@@ -8,6 +8,7 @@ import jax.numpy as jnp
 from gramdyn._checks import check, check_known
 from gramdyn._errors import InputError
 from gramdyn.data.moments import Moments, task_moments
+from gramdyn.data.planted_map import Population
 from gramdyn.data.task import Task
 from gramdyn.models.layers import Dense
 from gramdyn.models.network import Network
@@ -15,8 +16,9 @@ from gramdyn.systems.gram import choose_coordinates, to_gram
 from gramdyn.systems.losses import AbstractLoss, SquaredLoss
 from gramdyn.systems.moments import MomentSystem
 from gramdyn.systems.network import NetworkSystem
+from gramdyn.systems.planted import PlantedSystem, SampledSystem, learns_both_layers
 
-COORDINATES = ("auto", "weights", "gram", "moments")
+COORDINATES = ("auto", "weights", "gram", "moments", "thin")
 
 
 def make_system(
@@ -44,6 +46,8 @@ def make_system(
             that is not linear, a loss that is not squared, or `centred`.
     """
     check_known("coordinates", coordinates, COORDINATES)
+    thin = "be others here: for `thin` ones see `make_planted_system`"
+    check(coordinates != "thin", "coordinates", thin, coordinates)
     first = network.layers[0]
     if not isinstance(first, Dense):
         raise InputError("Argument `network` must be in weight coordinates, but is in Gram ones.")
@@ -58,11 +62,29 @@ def make_system(
     offset = network(inputs) if centred else None
     if coordinates == "auto":
         coordinates = choose_coordinates(*inputs.shape)
-    if coordinates == "weights":
-        return NetworkSystem(network, None, inputs, targets, loss, offset)
-    gram = None if task.input_gram is None else jnp.asarray(task.input_gram)
-    start = Network((to_gram(first, inputs, gram), *network.layers[1:]))
-    return NetworkSystem(start, first, inputs, targets, loss, offset)
+    start, origin = network, None
+    if coordinates == "gram":
+        gram = None if task.input_gram is None else jnp.asarray(task.input_gram)
+        start, origin = Network((to_gram(first, inputs, gram), *network.layers[1:])), first
+    arrays = start, origin, inputs, targets, loss, offset
+    if task.planted_map is None or not learns_both_layers(network):
+        return NetworkSystem(*arrays)
+    return SampledSystem(*arrays, planted_map=jnp.asarray(task.planted_map))
+
+
+def make_planted_system(network: Network, population: Population) -> PlantedSystem:
+    """The system of a network trained on the population of a planted map.
+
+    Args:
+        network: Network in thin coordinates at t = 0, as of `gramdyn.models.thin_network`.
+        population: What `gramdyn.data.task_population` gives; cast to the network's dtype.
+
+    Raises:
+        InputError: for a network that is not one layer of ReLU and a readout, both trained, without
+            biases and multipliers, or shapes that do not fit.
+    """
+    dtype = network.layers[0].matrix().dtype
+    return PlantedSystem(network, jnp.asarray(population.target, dtype))
 
 
 def make_moment_system(network: Network, moments: Moments) -> MomentSystem:

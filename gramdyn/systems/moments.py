@@ -96,7 +96,7 @@ class MomentFields(AbstractFields):
         """Minus the loss gradient by the trained arrays; None for what does not train."""
         pairs = zip(self.network.layers, self.directions, strict=True)
         return Network(
-            tuple(_as_layer(layer, move) for layer, move in pairs if isinstance(layer, Dense))
+            tuple(layer.moved(move) for layer, move in pairs if isinstance(layer, Dense))
         )
 
     @property
@@ -106,15 +106,6 @@ class MomentFields(AbstractFields):
             (jnp.sum(leaf**2) for leaf in jax.tree.leaves(self.velocity())),
             start=jnp.zeros((), self.loss.dtype),
         )
-
-
-def _as_layer(layer: Dense, move: Float[Array, "N M"]) -> Dense:
-    """The move of a layer's weights, as a layer with None for what does not train."""
-    nothing: Dense = jax.tree.map(lambda _: None, layer)
-    if not layer.trainable:
-        return nothing
-    move = move if layer.scale is None else layer.scale * move
-    return eqx.tree_at(lambda tree: tree.weight, nothing, move, is_leaf=lambda leaf: leaf is None)
 
 
 class MomentSystem(AbstractSystem):
