@@ -57,7 +57,10 @@ def planted_map(
     Raises:
         InputError: An argument out of its range.
     """
-    d, outputs = check_positive_int("n_inputs", n_inputs), check_positive_int("n_outputs", n_outputs)
+    d, outputs = (
+        check_positive_int("n_inputs", n_inputs),
+        check_positive_int("n_outputs", n_outputs),
+    )
     target = np.diag(_check_values(singular_values, min(d, outputs), outputs))
     n = 0
     if samples_per_input is not None:

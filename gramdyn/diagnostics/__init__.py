@@ -6,6 +6,8 @@ from gramdyn.diagnostics import limits as _limits
 from gramdyn.diagnostics import linear as _linear
 from gramdyn.diagnostics import network as _network
 from gramdyn.diagnostics import operators as _operators
+from gramdyn.diagnostics import planted as _planted
+from gramdyn.diagnostics import planted_folds as _planted_folds
 from gramdyn.diagnostics.average import Average
 from gramdyn.diagnostics.base import AbstractDiagnostic, Instant
 from gramdyn.diagnostics.record import Record
@@ -22,4 +24,4 @@ __all__ = [
     "register",
 ]
 
-del _closure, _currents, _limits, _linear, _network, _operators
+del _closure, _currents, _limits, _linear, _network, _operators, _planted, _planted_folds

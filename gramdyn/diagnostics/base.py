@@ -2,7 +2,7 @@
 
 from abc import abstractmethod
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import equinox as eqx
 from jaxtyping import Array, Int
@@ -65,6 +65,29 @@ class AbstractDiagnostic(eqx.Module):
     @abstractmethod
     def observe(self, memory: Any, fields: Any) -> tuple[dict[str, Array], Any]:
         """Named arrays of a saved time, and the memory after it."""
+
+
+class EveryState(AbstractDiagnostic):
+    """A fold that looks at every state of the run, at saved times and between them."""
+
+    chatters: ClassVar[bool] = False
+
+    @abstractmethod
+    def look(self, memory: Any, fields: Any) -> Any:
+        """Memory after one more state."""
+
+    @abstractmethod
+    def tell(self, memory: Any) -> dict[str, Array]:
+        """Named arrays from the memory."""
+
+    def step(self, memory: Any, fields: Any, left: Int[Array, ""]) -> Any:
+        """One more state."""
+        return self.look(memory, fields)
+
+    def observe(self, memory: Any, fields: Any) -> tuple[dict[str, Array], Any]:
+        """One more state, and what there is to tell."""
+        memory = self.look(memory, fields)
+        return self.tell(memory), memory
 
 
 class Instant(AbstractDiagnostic):

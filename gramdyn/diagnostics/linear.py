@@ -4,7 +4,6 @@ Modes are the singular triplets (sigma_i, u_i, v_i) of the white target T Sxx^(1
 descending; a mode's strength is u_i^T Pi Sxx^(1/2) v_i, and learned at sigma_i.
 """
 
-from abc import abstractmethod
 from typing import Any, ClassVar
 
 import equinox as eqx
@@ -12,7 +11,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int
 
 from gramdyn._checks import check, check_positive
-from gramdyn.diagnostics.base import AbstractDiagnostic, Dims
+from gramdyn.diagnostics.base import AbstractDiagnostic, Dims, EveryState
 from gramdyn.diagnostics.registry import diagnostic, register
 from gramdyn.kernels.compare import frobenius
 from gramdyn.kernels.linear import conserved_quantities
@@ -89,33 +88,15 @@ def _is_learned(fields: MomentFields, share: float) -> Bool[Array, " k"]:
     return (fields.mode_strengths >= share * values) & (values > 0)
 
 
-class _EveryStep(AbstractDiagnostic):
-    """A fold that looks at every state of the run, at saved times and between them."""
+class _EveryState(EveryState):
+    """A fold over every state of a map, which neurons without weights neither change nor move."""
 
     needs: ClassVar[type] = MomentFields
-    chatters: ClassVar[bool] = False
 
     @property
     def ignores_padding(self) -> bool:
-        """Hidden neurons without weights change neither the map nor its motion."""
+        """True."""
         return True
-
-    @abstractmethod
-    def look(self, memory: Any, fields: MomentFields) -> Any:
-        """Memory after one more state."""
-
-    @abstractmethod
-    def tell(self, memory: Any) -> dict[str, Array]:
-        """Named arrays from the memory."""
-
-    def step(self, memory: Any, fields: MomentFields, left: Int[Array, ""]) -> Any:
-        """One more state."""
-        return self.look(memory, fields)
-
-    def observe(self, memory: Any, fields: MomentFields) -> tuple[dict[str, Array], Any]:
-        """One more state, and what there is to tell."""
-        memory = self.look(memory, fields)
-        return self.tell(memory), memory
 
 
 class _Crossing(eqx.Module):
@@ -134,7 +115,7 @@ class _Crossing(eqx.Module):
     times: Float[Array, " k"]
 
 
-class ModeTimes(_EveryStep):
+class ModeTimes(_EveryState):
     """Time at which each mode first reaches a share of its sigma, infinite before it does.
 
     Time is steps times step size, between two steps by linear interpolation. It is kept at every
@@ -182,7 +163,7 @@ def make_mode_times(share: float = 0.5) -> ModeTimes:
 
 
 @register("plateaus")
-class Plateaus(_EveryStep):
+class Plateaus(_EveryState):
     """The slowest state of each stage, beside the critical value it should lie near.
 
     Stage c is all states in which c modes have reached half their sigma. Of each stage: the least

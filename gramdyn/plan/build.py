@@ -69,6 +69,7 @@ def build_network(
     scale = numbers.get("network.weight_scale", network.weight_scale)
     if network.init in READOUT_LAWS and config.coordinates != "moments":
         return _build_thin(network, key, data, scale)
+    assert not isinstance(data, Population)
     found = init_network(
         key,
         data.n_inputs,
@@ -93,7 +94,7 @@ def build_network(
     return along_modes(found, left, scale, right, n_modes)
 
 
-def _build_thin(network: NetworkConfig, key: Any, data: Task | Population, scale: Any) -> Network:
+def _build_thin(network: NetworkConfig, key: Any, data: Any, scale: Any) -> Network:
     """The network in thin coordinates, or the same one on all inputs of samples."""
     (width,) = network.layer_widths
     found = thin_network(

@@ -278,8 +278,10 @@ def _check_planted(config: Config) -> None:
     """Refuse what does not learn both layers of a planted map, or keys that would do nothing."""
     network, task = config.network, config.task
     if (kind := task.kind) != "planted_map":  # type: ignore[attr-defined]
-        told = "coordinates thin" if config.coordinates == "thin" else f"init {network.init}"
-        _refuse("task.kind", f"must be planted_map for {told}, but is {kind}")
+        if config.coordinates == "thin":
+            _refuse("task.kind", f"must be planted_map for coordinates thin, but is {kind}")
+        other = "coordinates: moments or " if network.init in INITS else ""
+        _refuse("network.init", f"{network.init} needs {other}task.kind: planted_map")
     if network.init not in READOUT_LAWS:
         _refuse("network.init", f"must be one of {', '.join(READOUT_LAWS)}, but is {network.init}")
     needs = f"init {network.init} needs one layer of ReLU and a readout, both trained, no more"
@@ -289,6 +291,9 @@ def _check_planted(config: Config) -> None:
             _refuse(f"network.{key}", f"{needs}: must be {wanted}, but is {given}")
     if len(network.layer_widths) != 1:
         _refuse("network.depth", f"{needs}: must be 1, but is {len(network.layer_widths)}")
+    if config.precision == "float32" and network.weight_scale < 1e-17:
+        # Squares of norms underflow there, and such rows are dead.
+        _refuse("network.weight_scale", "must be at least 1e-17 in float32; set precision: float64")
     if config.coordinates == "thin" and config.loss.reduction != "mean":
         _refuse("loss.reduction", "must be mean in coordinates thin, as the population's is")
 

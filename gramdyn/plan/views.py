@@ -52,9 +52,7 @@ def _samples(config: Config, tasks: Sequence[Task]) -> list[Any]:
     for one in tasks:
         demand = f"be above 0 in coordinates `{config.coordinates}`: give task.samples_per_input"
         check(one.n_samples > 0, "n_samples", demand, one.n_samples)
-    return [
-        replace(one.with_gram(), labels=None, name="arrays", notes=()) for one in tasks
-    ]
+    return [replace(one.with_gram(), labels=None, name="arrays", notes=()) for one in tasks]
 
 
 def _on_samples(

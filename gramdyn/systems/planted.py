@@ -1,5 +1,6 @@
 """A ReLU network that learns a planted linear map, both layers trained: population and samples."""
 
+import math
 from abc import ABC, abstractmethod
 from functools import cached_property
 
@@ -45,6 +46,57 @@ class PlantedView(ABC):
     def gradient_rows(self) -> tuple[Float[Array, "k D"], Float[Array, "k C"]]:
         """Gradient of the loss that is trained, by W and by V."""
 
+    @property
+    def noise_angle(self) -> float:
+        """Angle to the map at which the noise of the samples stops a row; 0 without samples."""
+        return 0.0
+
+    @property
+    def target_square(self) -> Float[Array, ""]:
+        """|B|_F^2."""
+        return jnp.sum(self.target**2)
+
+    @cached_property
+    def norms(self) -> Float[Array, " k"]:
+        """Norms |w_i| of the rows."""
+        return jnp.sqrt(jnp.sum(self.hidden**2, axis=1))
+
+    @cached_property
+    def gains(self) -> Float[Array, " k"]:
+        """Gains v_i |w_i| of one output, |V_i| |w_i| of several."""
+        turned = self.readout
+        one = turned.shape[1] == 1
+        return self.norms * (turned[:, 0] if one else jnp.sqrt(jnp.sum(turned**2, axis=1)))
+
+    @cached_property
+    def imbalance(self) -> Float[Array, " k"]:
+        """D_i = |V_i|^2 - |w_i|^2."""
+        return jnp.sum(self.readout**2, axis=1) - jnp.sum(self.hidden**2, axis=1)
+
+    @cached_property
+    def target_angles(self) -> Float[Array, " k"]:
+        """Angle of each row to the span of the rows of B, in [0, pi/2]; pi/2 for a zero row."""
+        frame = self._target_frame()
+        along = self.hidden @ frame.T
+        across = self.hidden - along @ frame
+        sizes = [jnp.sqrt(jnp.sum(part**2, axis=1)) for part in (across, along)]
+        angle = jnp.arctan2(*sizes)
+        return jnp.where(self.norms > 0, angle, jnp.asarray(jnp.pi / 2, angle.dtype))
+
+    def _target_frame(self) -> Float[Array, "C D"]:
+        """Orthonormal rows that span those of B; zeros in place of what it lacks."""
+        if self.target.shape[0] == 1:
+            return self.target / jnp.sqrt(self.target_square)
+        _, values, frame = jnp.linalg.svd(self.target, full_matrices=False)
+        size = max(self.target.shape) * jnp.finfo(values.dtype).eps * values[0]
+        return jnp.where((values > size)[:, None], frame, 0.0)
+
+    @cached_property
+    def population_gradient(self) -> tuple[Float[Array, "k D"], Float[Array, "k C"]]:
+        """Gradient of the loss of the population, by W and by V, in closed form."""
+        found: tuple[Array, Array] = population_gradient(self.hidden, self.readout, self.target)
+        return found
+
     @cached_property
     def loss_parts(self) -> tuple[Float[Array, ""], Float[Array, ""]]:
         """Odd and even part of the population loss."""
@@ -83,11 +135,10 @@ class PlantedFields(AbstractFields, PlantedView):
         """The loss of the population."""
         return self.population_loss
 
-    @cached_property
+    @property
     def gradient_rows(self) -> tuple[Float[Array, "k m"], Float[Array, "k C"]]:
-        """Its gradient in closed form."""
-        found: tuple[Array, Array] = population_gradient(self.hidden, self.readout, self.target)
-        return found
+        """That of the population."""
+        return self.population_gradient
 
 
 class PlantedSystem(AbstractSystem):
@@ -189,6 +240,12 @@ class SampledFields(NetworkFields, PlantedView):
         return self.network.layers[1].matrix().T
 
     @property
+    def noise_angle(self) -> float:
+        """Arctan(sqrt(2 d / n)): the mean of y x over active samples has this angle to a."""
+        n_samples, n_inputs = self._system.inputs.shape
+        return math.atan(math.sqrt(2 * n_inputs / n_samples))
+
+    @property
     def target(self) -> Float[Array, "C d"]:
         """Planted map B, shape (C, d)."""
         return _widened(self._system.planted_map, self.hidden.shape[1])
@@ -222,7 +279,9 @@ def learns_both_layers(network: Network) -> bool:
     """Whether it is one layer of ReLU and a readout, both trained, without biases, multipliers."""
     layers = network.layers
     good = len(layers) == 2 and layers[0].activation.name == "relu"
-    plain = all(getattr(layer, name, None) is None for layer in layers for name in ("bias", "scale"))
+    plain = all(
+        getattr(layer, name, None) is None for layer in layers for name in ("bias", "scale")
+    )
     return good and plain and all(layer.trainable for layer in layers)
 
 
