@@ -30,6 +30,7 @@ from gramdyn.systems import (
     MomentSystem,
     NetworkFields,
     NetworkSystem,
+    PlantedSystem,
     SquaredLoss,
 )
 
@@ -152,6 +153,11 @@ def _run(group: Group, plan: Plan) -> _Run:
 
 def _check_lawful(system: AbstractSystem) -> None:
     """Refuse what the laws say nothing of."""
+    if isinstance(system, PlantedSystem):
+        raise InputError(
+            "The laws are those of networks on samples; the population of coordinates thin has "
+            "its own: gramdyn paper planted-formulas."
+        )
     lawful = isinstance(system, NetworkSystem | MomentSystem) and system.start.depth > 0
     if not lawful:
         raise InputError("The laws are those of networks with hidden layers; this run has none.")

@@ -21,7 +21,7 @@ from gramdyn.models.activations import make_activation
 from gramdyn.models.balanced import along_modes, balance
 from gramdyn.models.init import Padded, init_network, layer_stds
 from gramdyn.models.network import Network
-from gramdyn.models.thin import READOUT_LAWS, thin_network, widen
+from gramdyn.models.thin import thin_network, widen
 from gramdyn.plan.config import (
     Config,
     NetworkConfig,
@@ -67,7 +67,7 @@ def build_network(
     """The network of a job at t = 0, with the job's numbers in place of the configuration's."""
     network = config.network
     scale = numbers.get("network.weight_scale", network.weight_scale)
-    if network.init in READOUT_LAWS and config.coordinates != "moments":
+    if config.starts_thin:
         return _build_thin(network, key, data, scale)
     assert not isinstance(data, Population)
     found = init_network(

@@ -237,13 +237,18 @@ class Config(Strict):
     def _check(self) -> "Config":
         if self.coordinates == "moments":
             _check_moments(self.network, self.loss)
-        elif self.coordinates == "thin" or self.network.init in READOUT_LAWS:
+        elif self.coordinates == "thin" or self.starts_thin:
             _check_planted(self)
         elif self.network.init != "gaussian":
             _refuse("network.init", f"{self.network.init} needs coordinates: moments")
         elif self.network.depth == 0:
             _refuse("network.depth", "0 needs coordinates: moments")
         return self
+
+    @property
+    def starts_thin(self) -> bool:
+        """Whether both layers are drawn in the frame of a planted map; "balanced" has two laws."""
+        return self.network.init in READOUT_LAWS and self.coordinates != "moments"
 
     def resolved(self) -> dict[str, Any]:
         """The configuration as plain data, defaults filled in."""

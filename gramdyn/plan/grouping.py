@@ -5,7 +5,6 @@ from typing import Any
 
 from gramdyn._checks import check
 from gramdyn.data.task import Task
-from gramdyn.models.thin import READOUT_LAWS
 from gramdyn.plan.build import build_record, build_scheme
 from gramdyn.plan.config import Config
 from gramdyn.plan.jobs import Cell, Job
@@ -93,7 +92,7 @@ def _n_steps(config: Config) -> int:
 
 def _obstacle(config: Config) -> str | None:
     """Why networks of this configuration cannot be filled up, if so."""
-    if config.network.init in READOUT_LAWS:
+    if config.starts_thin:
         return f"with init {config.network.init}, drawn in the frame of its own rows"
     if not build_scheme(config.scheme, {}).ignores_padding:
         return "with a scheme that looks at all weights together"
