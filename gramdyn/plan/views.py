@@ -12,6 +12,7 @@ from gramdyn.dynamics.schemes import AbstractScheme
 from gramdyn.models.network import Network
 from gramdyn.plan.config import Config
 from gramdyn.systems.base import AbstractSystem
+from gramdyn.systems.gram import choose_coordinates
 from gramdyn.systems.losses import SquaredLoss
 from gramdyn.systems.make import make_moment_system, make_planted_system, make_system
 
@@ -44,7 +45,7 @@ def _shape(task: Task) -> tuple[int, ...]:
 
 
 def _samples(config: Config, tasks: Sequence[Task]) -> list[Any]:
-    """Inputs, targets and the Gram of the inputs; a planted map where there is one.
+    """Inputs and targets, the Gram of the inputs where it serves, a planted map where there is one.
 
     Raises:
         InputError: for a task without samples.
@@ -52,7 +53,15 @@ def _samples(config: Config, tasks: Sequence[Task]) -> list[Any]:
     for one in tasks:
         demand = f"be above 0 in coordinates `{config.coordinates}`: give task.samples_per_input"
         check(one.n_samples > 0, "n_samples", demand, one.n_samples)
-    return [replace(one.with_gram(), labels=None, name="arrays", notes=()) for one in tasks]
+    bare = [replace(one, labels=None, name="arrays", notes=()) for one in tasks]
+    return [one.with_gram() if _takes_gram(config, one) else one for one in bare]
+
+
+def _takes_gram(config: Config, task: Task) -> bool:
+    """Whether systems of this task may be in Gram coordinates."""
+    if config.coordinates != "auto":
+        return config.coordinates == "gram"
+    return choose_coordinates(task.n_samples, task.n_inputs) == "gram"
 
 
 def _on_samples(

@@ -67,7 +67,7 @@ def make_system(
         gram = None if task.input_gram is None else jnp.asarray(task.input_gram)
         start, origin = Network((to_gram(first, inputs, gram), *network.layers[1:])), first
     arrays = start, origin, inputs, targets, loss, offset
-    if task.planted_map is None or not learns_both_layers(network):
+    if task.planted_map is None or centred or not learns_both_layers(network):
         return NetworkSystem(*arrays)
     return SampledSystem(*arrays, planted_map=jnp.asarray(task.planted_map))
 
