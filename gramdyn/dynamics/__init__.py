@@ -13,6 +13,7 @@ from gramdyn.dynamics.schemes import (
 )
 from gramdyn.dynamics.simulate import DIVERGED_ABOVE, Result, simulate, simulate_many
 from gramdyn.dynamics.status import Status, status_name
+from gramdyn.dynamics.whitening import gram_whitening
 
 __all__ = [
     "DIVERGED_ABOVE",
@@ -27,6 +28,7 @@ __all__ = [
     "RungeKutta4",
     "Status",
     "euler",
+    "gram_whitening",
     "known_optimisers",
     "register_scheme",
     "simulate",

@@ -1,0 +1,186 @@
+"""Target Linearity against least squares, its invariances, and where an explicit inverse fails."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from gramdyn import InputError
+from gramdyn.kernels.target_linearity import (
+    heldout_linearity,
+    linearity_surrogate,
+    principal_scores,
+    reference_linearity,
+    target_linearity,
+)
+
+
+def problem(n=60, width=7, outputs=3, seed=0):
+    rng = np.random.default_rng(seed)
+    features = rng.standard_normal((n, width)) + 3.0
+    targets = np.tanh(features[:, :outputs]) + 0.5 * rng.standard_normal((n, outputs)) + 1.0
+    return jnp.asarray(features), jnp.asarray(targets)
+
+
+def by_least_squares(features, targets, intercept=True, ridge=0.0):
+    """NumPy's own least squares, ridge by extra rows."""
+    features, targets = np.asarray(features), np.asarray(targets)
+    wanted = targets - targets.mean(0)
+    used = features - features.mean(0) if intercept else features
+    rows = np.vstack([used, np.sqrt(ridge) * np.eye(used.shape[1])])
+    padded = np.vstack([wanted, np.zeros((used.shape[1], wanted.shape[1]))])
+    fit = used @ np.linalg.lstsq(rows, padded, rcond=1e-12)[0]
+    return 1 - np.sum((wanted - fit) ** 2) / np.sum(wanted**2)
+
+
+@pytest.mark.parametrize("intercept", [True, False])
+@pytest.mark.parametrize("ridge", [0.0, 0.3, 50.0])
+@pytest.mark.parametrize("shape", [(60, 7), (200, 40), (12, 11)])
+def test_is_that_of_least_squares(shape, ridge, intercept):
+    features, targets = problem(*shape)
+    found = target_linearity(features, targets, intercept=intercept, ridge=ridge)
+    wanted = by_least_squares(features, targets, intercept, ridge)
+    np.testing.assert_allclose(found.value, wanted, rtol=0, atol=1e-12)
+    assert found.rank == shape[1]
+    np.testing.assert_allclose(found.null, shape[1] / (shape[0] - 1))
+
+
+def test_is_one_with_as_many_features_as_samples():
+    features, targets = problem(20, 30)
+    found = target_linearity(features, targets)
+    np.testing.assert_allclose(found.value, 1.0, atol=1e-12)
+    assert found.rank == 19
+    assert np.isnan(found.adjusted)
+
+
+def test_is_unchanged_by_what_should_not_change_it():
+    features, targets = problem()
+    rng = np.random.default_rng(1)
+    value = target_linearity(features, targets).value
+    dead, double = jnp.zeros((60, 2)), features[:, :1]
+    mixed = features @ rng.standard_normal((7, 7)) + 5.0
+    turned = 3.0 * targets @ np.linalg.qr(rng.standard_normal((3, 3)))[0] - 2.0
+    for other, wanted in (
+        (jnp.hstack([features, dead]), targets),
+        (jnp.hstack([features, double, features @ rng.standard_normal((7, 4))]), targets),
+        (mixed, targets),
+        (features, turned),
+    ):
+        found = target_linearity(other, wanted)
+        np.testing.assert_allclose(found.value, value, rtol=0, atol=1e-12)
+        assert found.rank == 7
+
+
+def test_a_linear_layer_only_loses_and_no_intercept_is_a_lower_bound():
+    features, targets = problem()
+    value = target_linearity(features, targets).value
+    assert target_linearity(features[:, :4] @ jnp.ones((4, 3)), targets).value < value
+    assert target_linearity(features, targets, intercept=False).value < value
+
+
+def test_constants():
+    features, targets = problem()
+    found = target_linearity(jnp.ones_like(features), targets)
+    assert found.value == 0
+    assert found.rank == 0
+    assert np.isnan(target_linearity(features, jnp.ones_like(targets)).value)
+
+
+def test_null_and_adjusted_value_of_features_that_know_nothing():
+    def one(key):
+        of_features, of_targets = jax.random.split(key)
+        features = jax.random.normal(of_features, (40, 12))
+        return target_linearity(features, jax.random.normal(of_targets, (40, 3)))
+
+    found = jax.vmap(one)(jax.random.split(jax.random.key(0), 2000))
+    for values, wanted in ((found.value, 12 / 39), (found.adjusted, 0.0)):
+        error = float(jnp.std(values)) / np.sqrt(2000)
+        assert abs(float(jnp.mean(values)) - wanted) < 4 * error
+    np.testing.assert_allclose(found.null, 12 / 39)
+
+
+def test_where_an_explicit_inverse_fails():
+    features, targets = problem(200, 12)
+    value = float(target_linearity(features, targets).value)
+    nearly = jnp.hstack([features, features[:, :1] * (1 + 1e-6)])
+    # Width above the number of samples, in float32.
+    wide = jnp.asarray(np.random.default_rng(2).standard_normal((100, 256)), jnp.float32)
+    single = targets.astype(jnp.float32)
+    robust = target_linearity(nearly.astype(jnp.float32), single)
+    np.testing.assert_allclose(robust.value, value, atol=1e-5)
+    np.testing.assert_allclose(target_linearity(wide, single[:100]).value, 1.0, atol=1e-5)
+    low = jnp.hstack([features] * 5)  # rank 12 of width 60
+    np.testing.assert_allclose(target_linearity(low, targets).value, value, atol=1e-12)
+    centred = single - single.mean(0, keepdims=True)
+    for broken in (nearly.astype(jnp.float32), low.astype(jnp.float32)):
+        found = float(reference_linearity(broken, centred))
+        assert not abs(found - value) < 0.01  # NaN too
+
+
+def test_reference_is_what_it_says_where_it_can_be():
+    features, targets = problem()
+    wanted = targets - targets.mean(0, keepdims=True)
+    numpy_features, numpy_targets = np.asarray(features), np.asarray(wanted)
+    hat = numpy_features @ np.linalg.solve(
+        numpy_features.T @ numpy_features, numpy_features.T @ numpy_targets
+    )
+    rest = np.sum((numpy_targets - hat) ** 2)
+    size = np.sum((numpy_targets - numpy_targets.mean(1, keepdims=True)) ** 2)
+    np.testing.assert_allclose(reference_linearity(features, wanted), 1 - rest / size, atol=1e-12)
+    # One-hot targets have equal row means, so that only the intercept is missing there.
+    hot = jnp.eye(3)[jnp.arange(60) % 3]
+    hot = hot - hot.mean(0, keepdims=True)
+    plain = target_linearity(features, hot, intercept=False).value
+    np.testing.assert_allclose(reference_linearity(features, hot), plain, atol=1e-12)
+
+
+def test_heldout_is_the_fit_on_other_samples():
+    features, targets = problem(80)
+    found = heldout_linearity(features[:50], targets[:50], features[50:], targets[50:])
+    ones = np.ones((80, 1))
+    rows = np.hstack([np.asarray(features), ones])
+    fit = rows[50:] @ np.linalg.lstsq(rows[:50], np.asarray(targets[:50]), rcond=None)[0]
+    rest, mean = np.asarray(targets[50:]), np.asarray(targets[:50]).mean(0)
+    wanted = 1 - np.sum((rest - fit) ** 2) / np.sum((rest - mean) ** 2)
+    np.testing.assert_allclose(found, wanted, atol=1e-12)
+    again = heldout_linearity(features, targets, features, targets)
+    np.testing.assert_allclose(again, target_linearity(features, targets).value, atol=1e-12)
+
+
+def test_surrogate_against_explicit_matrices():
+    features, targets = problem()
+    weight = jax.random.normal(jax.random.key(0), (5, 7))
+    found = linearity_surrogate(features, targets, weight)
+    outputs, wanted = features @ weight.T, targets - targets.mean(0, keepdims=True)
+    np.testing.assert_allclose(
+        found["surrogate"], jnp.trace(wanted.T @ outputs @ outputs.T @ wanted) / 3
+    )
+    assert 0 < found["normalised"] < 1
+    scaled = linearity_surrogate(2 * features, 5 * targets, 3 * weight)
+    np.testing.assert_allclose(scaled["normalised"], found["normalised"], rtol=1e-12)
+    # Of one output that is the target itself it is all there is.
+    same = linearity_surrogate(wanted[:, :1], targets[:, :1], jnp.ones((1, 1)))
+    np.testing.assert_allclose(same["normalised"], 1.0, rtol=1e-12)
+
+
+def test_principal_scores_are_orthogonal_and_hold_the_most_variance():
+    features, targets = problem()
+    scores = principal_scores(features, 3)
+    covariance = np.cov(np.asarray(features).T, ddof=0) * 60
+    np.testing.assert_allclose(
+        scores.T @ scores, np.diag(np.linalg.eigvalsh(covariance)[::-1][:3]), atol=1e-10
+    )
+    whole = target_linearity(principal_scores(features, 7), targets).value
+    np.testing.assert_allclose(whole, target_linearity(features, targets).value, atol=1e-12)
+    with pytest.raises(InputError, match="count"):
+        principal_scores(features, 8)
+
+
+def test_batches_and_precision():
+    features, targets = problem(200, 40)
+    wanted = target_linearity(features, targets)
+    batch = jax.vmap(target_linearity)(jnp.stack([features] * 3), jnp.stack([targets] * 3))
+    np.testing.assert_allclose(batch.value, jnp.full(3, wanted.value), rtol=1e-12)
+    single = jax.jit(target_linearity)(features.astype(jnp.float32), targets.astype(jnp.float32))
+    assert single.value.dtype == jnp.float32
+    np.testing.assert_allclose(single.value, wanted.value, atol=1e-4)
