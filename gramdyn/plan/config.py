@@ -28,7 +28,7 @@ from gramdyn.models.balanced import INITS
 from gramdyn.models.init import PARAMETRIZATIONS
 from gramdyn.models.thin import READOUT_LAWS
 from gramdyn.plan.axes import Axis
-from gramdyn.systems.losses import REDUCTIONS
+from gramdyn.systems.losses import LOSSES, REDUCTIONS
 from gramdyn.systems.make import COORDINATES
 
 
@@ -123,7 +123,7 @@ class NetworkConfig(Strict):
 class LossConfig(Strict):
     """Loss of outputs and targets."""
 
-    kind: Literal["squared"] = "squared"
+    kind: _one_of("loss", LOSSES) = "squared"  # type: ignore[valid-type]
     reduction: _one_of("reduction", REDUCTIONS) = "sum"  # type: ignore[valid-type]
 
 
@@ -299,6 +299,8 @@ def _check_planted(config: Config) -> None:
     if config.precision == "float32" and network.weight_scale < 1e-17:
         # Squares of norms underflow there, and such rows are dead.
         _refuse("network.weight_scale", "must be at least 1e-17 in float32; set precision: float64")
+    if config.coordinates == "thin" and config.loss.kind != "squared":
+        _refuse("loss.kind", f"must be squared in coordinates thin, but is {config.loss.kind}")
     if config.coordinates == "thin" and config.loss.reduction != "mean":
         _refuse("loss.reduction", "must be mean in coordinates thin, as the population's is")
 

@@ -4,6 +4,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
+import numpy as np
+
 from gramdyn._checks import check
 from gramdyn.data.moments import Moments, task_moments
 from gramdyn.data.planted_map import Population, task_population
@@ -13,7 +15,7 @@ from gramdyn.models.network import Network
 from gramdyn.plan.config import Config
 from gramdyn.systems.base import AbstractSystem
 from gramdyn.systems.gram import choose_coordinates
-from gramdyn.systems.losses import SquaredLoss
+from gramdyn.systems.losses import SquaredLoss, make_loss
 from gramdyn.systems.make import make_moment_system, make_planted_system, make_system
 
 
@@ -48,9 +50,11 @@ def _samples(config: Config, tasks: Sequence[Task]) -> list[Any]:
     """Inputs and targets, the Gram of the inputs where it serves, a planted map where there is one.
 
     Raises:
-        InputError: for a task without samples.
+        InputError: for a task without samples, or targets that the loss is not made for.
     """
+    loss = make_loss(config.loss.kind, config.loss.reduction)
     for one in tasks:
+        loss.check_targets(np.asarray(one.targets))
         demand = f"be above 0 in coordinates `{config.coordinates}`: give task.samples_per_input"
         check(one.n_samples > 0, "n_samples", demand, one.n_samples)
     bare = [replace(one, labels=None, name="arrays", notes=()) for one in tasks]
@@ -71,7 +75,7 @@ def _on_samples(
     return make_system(
         network,
         data,
-        loss=SquaredLoss(config.loss.reduction),
+        loss=make_loss(config.loss.kind, config.loss.reduction),
         # Gram coordinates are not for every scheme; "auto" takes those that are right.
         coordinates=config.coordinates if exact else "weights",
         centred=config.network.centred,

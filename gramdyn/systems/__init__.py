@@ -5,7 +5,14 @@ from gramdyn.systems.closure import CLOSURES, Closure, make_closure
 from gramdyn.systems.field_laws import FieldVelocity, conjugate_jump, conjugate_law, forward_law
 from gramdyn.systems.field_space import FieldState, FieldSystem, field_system, make_field_system
 from gramdyn.systems.linear import ResidualFields, ResidualSystem
-from gramdyn.systems.losses import REDUCTIONS, AbstractLoss, SquaredLoss
+from gramdyn.systems.losses import (
+    LOSSES,
+    REDUCTIONS,
+    AbstractLoss,
+    CrossEntropyLoss,
+    SquaredLoss,
+    make_loss,
+)
 from gramdyn.systems.make import (
     COORDINATES,
     make_moment_system,
@@ -20,11 +27,13 @@ from gramdyn.systems.planted import PlantedFields, PlantedSystem, PlantedView, S
 __all__ = [
     "CLOSURES",
     "COORDINATES",
+    "LOSSES",
     "REDUCTIONS",
     "AbstractFields",
     "AbstractLoss",
     "AbstractSystem",
     "Closure",
+    "CrossEntropyLoss",
     "FieldState",
     "FieldSystem",
     "FieldVelocity",
@@ -45,6 +54,7 @@ __all__ = [
     "forward_law",
     "make_closure",
     "make_field_system",
+    "make_loss",
     "make_moment_system",
     "make_planted_system",
     "make_system",

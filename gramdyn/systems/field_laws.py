@@ -6,7 +6,8 @@
 The first term is transport through the layers in between, the second the learning of one layer.
 Unrolled, transport is the pushforward operators Gamma and the pullback operators P of
 `gramdyn.kernels.operators`; one sweep applies them all. The law of q holds between mask flips: a
-flip of layer k makes delta^k jump and every q^l below with it (`conjugate_jump`).
+flip of layer k makes delta^k jump and every q^l below with it (`conjugate_jump`). Masks that move
+smoothly add phi''(z) dz/dt q to d(m q)/dt.
 Source: arXiv 2606.09744.
 """
 
@@ -64,16 +65,28 @@ def conjugate_law(fields: NetworkFields) -> tuple[FieldVelocity, ...]:
     Returns:
         One a hidden layer, arrays of shape (n, C, N_l).
 
-    Cost: 2 n C N^2 + 4 n^2 C N operations a layer.
+    Cost: 2 n C N^2 + 4 n^2 C N operations a layer, and those of `forward_law` where masks move
+        smoothly.
     """
     found: list[FieldVelocity] = []
     layers = fields.network.layers
+    smooth = any(layer.activation.curvature is not None for layer in layers[1:-1])
+    rates = [one.total for one in forward_law(fields)] if smooth else []
     for i in range(len(layers) - 2, -1, -1):
         carried = jnp.zeros_like(fields.conj[i])
         if found:
-            carried = layers[i + 1].pull(fields.masks[i + 1][:, None, :] * found[-1].total)
+            moved = fields.masks[i + 1][:, None, :] * found[-1].total
+            carried = layers[i + 1].pull(moved + _bent(fields, i + 1, rates))
         found.append(FieldVelocity(own_backward(fields, i), carried))
     return tuple(reversed(found))
+
+
+def _bent(fields: NetworkFields, i: int, rates: Sequence[Array]) -> Float[Array, "n C N"]:
+    """phi''(z) dz/dt q of layer i, by which a smooth mask moves its sensitivities."""
+    curvature = fields.network.layers[i].activation.curvature
+    if curvature is None:
+        return jnp.zeros_like(fields.conj[i])
+    return (curvature(fields.traces[i].pre) * rates[i])[:, None, :] * fields.conj[i]
 
 
 def own_forward(fields: NetworkFields, i: int) -> Float[Array, "n N"]:

@@ -4,6 +4,7 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 from gramdyn._checks import check, check_known
 from gramdyn._errors import InputError
@@ -56,6 +57,8 @@ def make_system(
         check(isinstance(loss, SquaredLoss), "loss", "be squared for moment coordinates", loss)
         check(not centred, "centred", "be false for moment coordinates", centred)
         return make_moment_system(network, task_moments(task, loss.scale(task.n_samples)))
+    if not isinstance(task.targets, jax.core.Tracer):
+        loss.check_targets(np.asarray(task.targets))
     task = task.cast(first.weight.dtype)
     _check_shapes(network, task)
     inputs, targets = jnp.asarray(task.inputs), jnp.asarray(task.targets)

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from gramdyn._errors import InputError
-from gramdyn.models import ACTIVATIONS, leaky_relu, linear, make_activation, relu
+from gramdyn.models import ACTIVATIONS, gelu, leaky_relu, linear, make_activation, relu, tanh
 
 ALL = [relu(), leaky_relu(), leaky_relu(0.3), leaky_relu(1.0), linear()]
 EACH = pytest.mark.parametrize("phi", ALL, ids=lambda phi: f"{phi.name}-{phi.gain:.2f}")
@@ -17,6 +17,21 @@ def test_mask_is_the_derivative(phi) -> None:
     pre = jnp.asarray(np.random.default_rng(0).normal(size=(3, 7)))
     wanted = jax.vmap(jax.vmap(jax.grad(lambda z: phi.value(z[None, None])[0, 0])))(pre)
     np.testing.assert_array_equal(phi.mask(pre), wanted)
+
+
+@pytest.mark.parametrize("phi", [gelu(), tanh()], ids=lambda phi: phi.name)
+def test_smooth_ones_by_autodiff_and_quadrature(phi) -> None:
+    pre = jnp.linspace(-4.0, 4.0, 41)[None, :]
+    slope = jax.vmap(jax.grad(lambda z: phi.value(z[None, None])[0, 0]))
+    bend = jax.vmap(jax.grad(lambda z: phi.mask(z[None, None])[0, 0]))
+    np.testing.assert_allclose(phi.mask(pre)[0], slope(pre[0]), atol=1e-14)
+    np.testing.assert_allclose(phi.curvature(pre)[0], bend(pre[0]), atol=1e-14)
+    nodes, weights = np.polynomial.hermite_e.hermegauss(120)
+    square = np.sum(weights * np.asarray(phi.value(jnp.asarray(nodes)[None]))[0] ** 2)
+    np.testing.assert_allclose(phi.gain * square / np.sum(weights), 1.0, rtol=1e-8)
+    assert phi.value(pre.astype("float32")).dtype == jnp.float32
+    assert phi.curvature(pre.astype("float32")).dtype == jnp.float32
+    assert not phi.has_flips
 
 
 @EACH
