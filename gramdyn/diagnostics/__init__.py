@@ -2,6 +2,7 @@
 
 from gramdyn.diagnostics import closure as _closure
 from gramdyn.diagnostics import currents as _currents
+from gramdyn.diagnostics import features as _features
 from gramdyn.diagnostics import limits as _limits
 from gramdyn.diagnostics import linear as _linear
 from gramdyn.diagnostics import network as _network
@@ -24,4 +25,4 @@ __all__ = [
     "register",
 ]
 
-del _closure, _currents, _limits, _linear, _network, _operators, _planted, _planted_folds
+del _closure, _currents, _features, _limits, _linear, _network, _operators, _planted, _planted_folds
