@@ -9,7 +9,7 @@ from jaxtyping import Array, Float
 
 from gramdyn._checks import check
 from gramdyn.diagnostics.base import AbstractDiagnostic, Dims
-from gramdyn.diagnostics.companion import Companion
+from gramdyn.diagnostics.companion import Companion, check_whole
 from gramdyn.diagnostics.registry import register
 from gramdyn.systems.closure import CLOSURES, Closure, make_closure
 from gramdyn.systems.field_space import field_system
@@ -55,6 +55,7 @@ class ClosureError(AbstractDiagnostic):
         """The closed systems at t = 0."""
         systems = [field_system(fields, closure) for _, closure in self.closures]
         zero = jnp.zeros(len(systems), fields.targets.dtype)
+        check_whole(fields, self.name)
         companions = tuple(Companion.of(system, scheme, self.name) for system in systems)
         return companions, zero, jnp.zeros((), zero.dtype), zero, zero
 

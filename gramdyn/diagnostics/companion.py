@@ -6,7 +6,19 @@ import equinox as eqx
 import jax
 import jax.numpy as jnp
 
+from gramdyn._checks import check
 from gramdyn.systems.base import AbstractSystem
+from gramdyn.systems.network_fields import NetworkFields
+
+
+def check_whole(fields: NetworkFields, reader: str) -> None:
+    """Refuse a run on mini-batches beside which a companion would see all samples.
+
+    Raises:
+        InputError: naming the key.
+    """
+    whole = fields.trained_on is fields
+    check(whole, "batch_size", f"be left out for diagnostic `{reader}`", "set")
 
 
 class Companion(eqx.Module):

@@ -87,13 +87,13 @@ def surrogate(fields: NetworkFields) -> dict[str, Array]:
 
 @diagnostic({"learning_equation": ("layer",)}, sees_padding=False)
 def learning_equation(fields: NetworkFields) -> Float[Array, " L"]:
-    """|W^T g - G^T H|_F / |G^T H|_F of each trained layer: rounding, at any time.
+    """|W^T g - G^T H|_F / |G^T H|_F of each trained layer: rounding, at any time, on any batch.
 
     Raises:
         InputError: for a first layer in Gram coordinates.
     """
     check_weights(fields, "learning_equation")
-    parts = [_parts(fields, i) for i in fields.trained]
+    parts = [_parts(fields.trained_on, i) for i in fields.trained]
     return jnp.stack([learning_equation_error(*part) for part in parts])
 
 
@@ -101,9 +101,9 @@ def learning_equation(fields: NetworkFields) -> Float[Array, " L"]:
 class GramVirtual(AbstractDiagnostic):
     """How alike the next steps of weight Gram and virtual covariance are, in each trained layer.
 
-    Of a step of gradient descent with the run's step size: `gram_cosine` of the two changes, and
-    `gram_gap`, the norm of their difference over that of the change of the Gram. They agree to
-    first order in the step.
+    Of a step of gradient descent with the run's step size and batch: `gram_cosine` of the two
+    changes, and `gram_gap`, the norm of their difference over that of the change of the Gram. They
+    agree to first order in the step.
 
     Cost: O(n^2 (M + N)) or O(M^2 (n + N)) operations a layer of N by M, whichever is less.
     """
@@ -135,7 +135,7 @@ class GramVirtual(AbstractDiagnostic):
         """Of the step from here."""
         found = []
         for i in fields.trained:
-            weight, inputs, sens = _parts(fields, i)
+            weight, inputs, sens = _parts(fields.trained_on, i)
             layer = fields.network.layers[i]
             scale = layer.scale if isinstance(layer, Dense) and layer.scale is not None else None
             eta = memory if scale is None else memory * scale**2

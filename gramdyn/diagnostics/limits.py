@@ -7,7 +7,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float, Int
 
 from gramdyn.diagnostics.base import AbstractDiagnostic, Dims
-from gramdyn.diagnostics.companion import Companion
+from gramdyn.diagnostics.companion import Companion, check_whole
 from gramdyn.diagnostics.registry import register
 from gramdyn.kernels.compare import frobenius, relative_movement
 from gramdyn.kernels.gram import tangent_kernel
@@ -18,6 +18,7 @@ def _beside(
     name: str, kernel: Float[Array, "n C n C"], fields: NetworkFields, scheme: Any
 ) -> Companion:
     """The residual law with this kernel, from the run's own residual, under the run's scheme."""
+    check_whole(fields, name)
     return Companion.of(fields.linear_system(kernel), scheme, name)
 
 

@@ -68,11 +68,11 @@ def start(
     system: AbstractSystem, scheme: AbstractScheme, recorder: Recorder, diverged_above: float
 ) -> Carry:
     """The trajectory at t = 0."""
-    state = system.initial_state()
+    zero = jnp.zeros((), jnp.int32)
+    system, state = system.at(zero), system.initial_state()
     fields = system.fields(state)
     scheme = resolve_step(scheme, system, fields)
-    loss = fields.loss
-    zero = jnp.zeros((), jnp.int32)
+    loss = fields.watched_loss
     return Carry(
         state=state,
         memory=scheme.init(state),
@@ -104,21 +104,23 @@ def advance(
     """
 
     def save_and_go(carry: Carry, gap: Int[Array, ""]) -> tuple[Carry, dict[str, Array]]:
-        fields = system.fields(carry.state)
+        now = system.at(carry.step)
+        fields = now.fields(carry.state)
         carry = _judge(carry, fields)
         records, fold = recorder.observe(carry.fold, fields)
         records = _blank(records, is_ok(carry.status))
         carry = replace(carry, fold=fold)
-        carry = _move(system, carry, fields, gap > 0)
+        carry = _move(now, carry, fields, gap > 0)
         return lax.fori_loop(1, jnp.maximum(gap, 1), body_of(gap), carry), records
 
     def body_of(gap: Int[Array, ""]) -> Any:
         def body(i: Int[Array, ""], carry: Carry) -> Carry:
-            fields = system.fields(carry.state)
+            now = system.at(carry.step)
+            fields = now.fields(carry.state)
             carry = _judge(carry, fields)
             fold = recorder.step(carry.fold, fields, gap - i)
             carry = replace(carry, fold=fold)
-            return _move(system, carry, fields, jnp.asarray(True))
+            return _move(now, carry, fields, jnp.asarray(True))
 
         return body
 
@@ -128,7 +130,7 @@ def advance(
 def _judge(carry: Carry, fields: Any) -> Carry:
     """Note the first step at which the loss is out of bounds or the scheme in trouble."""
     trouble = carry.scheme.trouble(carry.memory)
-    found = jnp.where(is_ok(trouble), check_loss(fields.loss, carry.limit), trouble)
+    found = jnp.where(is_ok(trouble), check_loss(fields.watched_loss, carry.limit), trouble)
     ok = is_ok(carry.status)
     failed_at = jnp.where(ok & ~is_ok(found), carry.step, carry.failed_at)
     status = jnp.where(ok, found, carry.status)

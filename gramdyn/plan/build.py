@@ -32,6 +32,8 @@ from gramdyn.plan.config import (
 )
 from gramdyn.plan.views import view_of
 from gramdyn.systems.base import AbstractSystem
+from gramdyn.systems.batches import in_batches
+from gramdyn.systems.network import NetworkSystem
 
 # Keys of a network's configuration that are numbers in the compiled program, not part of it.
 NETWORK_NUMBERS = ("weight_scale", "output_scale")
@@ -113,7 +115,9 @@ def _build_thin(network: NetworkConfig, key: Any, data: Any, scale: Any) -> Netw
 def build_scheme(config: Strict, numbers: dict[str, Any]) -> AbstractScheme:
     """The scheme of a job, with the job's numbers in place of the configuration's."""
     options = dict(config)
-    kind, _ = options.pop("kind"), options.pop("n_steps")
+    kind = options.pop("kind")
+    for key in ("n_steps", "batch_size"):
+        options.pop(key)
     for key in options:
         relative = isinstance(options[key], RelativeStep)
         number = numbers.get(f"scheme.{key}", options[key].relative if relative else options[key])
@@ -134,6 +138,13 @@ def numbers_of(config: Config) -> dict[str, float]:
 
 # By name: a process may have chosen another, and a seed would mean another network there.
 _GENERATOR = "threefry2x32"
+# What is folded into a run's key for the orders of its samples; its weights have the key itself.
+_ORDERS = 1
+
+
+def n_steps_of(config: Config) -> int:
+    """Steps of a run."""
+    return int(config.scheme.n_steps)  # type: ignore[attr-defined]
 
 
 class Recipe:
@@ -169,7 +180,12 @@ class GroupBuild(eqx.Module):
         key, padded = jax.random.key(params["seed"], impl=_GENERATOR), params.get("padded")
         network = build_network(config, key, data, numbers, self.widths, padded)
         scheme = build_scheme(config.scheme, numbers)
-        return view_of(config).system(config, network, data, scheme), scheme
+        system = view_of(config).system(config, network, data, scheme)
+        if config.batch_size is not None:
+            assert isinstance(system, NetworkSystem)
+            orders = jax.random.fold_in(key, _ORDERS)
+            system = in_batches(system, orders, config.batch_size, n_steps_of(config))
+        return system, scheme
 
 
 def stack_data(config: Config, tasks: Sequence[Task], dtype: str) -> tuple[list[np.ndarray], Any]:

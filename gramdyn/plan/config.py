@@ -176,7 +176,13 @@ class RuntimeConfig(Strict):
 # Parts whose `kind` names a function of a registry, and the keys they have beside its arguments.
 _KINDS: dict[str, tuple[Any, tuple[tuple[str, Any], ...]]] = {
     "task": (TASKS, ()),
-    "scheme": (SCHEMES, (("n_steps", (Annotated[int, Field(ge=1, lt=2**31)], ...)),)),
+    "scheme": (
+        SCHEMES,
+        (
+            ("n_steps", (Annotated[int, Field(ge=1, lt=2**31)], ...)),
+            ("batch_size", (Positive | None, None)),
+        ),
+    ),
 }
 
 
@@ -235,6 +241,8 @@ class Config(Strict):
 
     @model_validator(mode="after")
     def _check(self) -> "Config":
+        if self.batch_size is not None:
+            _check_batches(self)
         if self.coordinates == "moments":
             _check_moments(self.network, self.loss)
         elif self.coordinates == "thin" or self.starts_thin:
@@ -244,6 +252,12 @@ class Config(Strict):
         elif self.network.depth == 0:
             _refuse("network.depth", "0 needs coordinates: moments")
         return self
+
+    @property
+    def batch_size(self) -> int | None:
+        """Samples of a mini-batch, None where each step sees all of them."""
+        found: int | None = self.scheme.batch_size  # type: ignore[attr-defined]
+        return found
 
     @property
     def starts_thin(self) -> bool:
@@ -257,6 +271,14 @@ class Config(Strict):
     def digest(self) -> str:
         """sha256 over the resolved configuration without what changes no number."""
         return digest_of(self.model_dump(mode="json", exclude={"runtime": RUNNING}))
+
+
+def _check_batches(config: Config) -> None:
+    """Refuse mini-batches where a step is no gradient of samples."""
+    if (kind := config.scheme.kind) == "gradient_flow":  # type: ignore[attr-defined]
+        _refuse("scheme.batch_size", f"must be left out with scheme.kind {kind}")
+    if config.coordinates not in ("auto", "weights"):
+        _refuse("coordinates", f"must be weights for mini-batches, but is {config.coordinates}")
 
 
 def _check_moments(network: NetworkConfig, loss: LossConfig) -> None:

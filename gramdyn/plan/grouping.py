@@ -5,7 +5,7 @@ from typing import Any
 
 from gramdyn._checks import check
 from gramdyn.data.task import Task
-from gramdyn.plan.build import build_record, build_scheme
+from gramdyn.plan.build import build_record, build_scheme, n_steps_of
 from gramdyn.plan.config import Config
 from gramdyn.plan.jobs import Cell, Job
 from gramdyn.plan.views import view_of
@@ -79,15 +79,11 @@ def _shared_widths(
         check(padding == "auto", "runtime.padding", f"be auto or never {obstacle}", padding)
         return alone
     task = tasks[first.cell.task_key]
-    n_records = len(build_record(first.config.record).saved_steps(_n_steps(first.config)))
+    n_records = len(build_record(first.config.record).saved_steps(n_steps_of(first.config)))
     rows = view_of(first.config).rows(task)
-    sharer = Sharer(rows, task.n_inputs, _n_steps(first.config), n_records, n_devices, platform)
+    sharer = Sharer(rows, task.n_inputs, n_steps_of(first.config), n_records, n_devices, platform)
     runs = {widths: len(jobs) for widths, jobs in family.items()}
     return share_widths(runs, sharer, always=padding == "always")
-
-
-def _n_steps(config: Config) -> int:
-    return int(config.scheme.n_steps)  # type: ignore[attr-defined]
 
 
 def _obstacle(config: Config) -> str | None:

@@ -13,7 +13,14 @@ from gramdyn.data.task import Task
 from gramdyn.diagnostics.record import Record
 from gramdyn.dynamics.batch import choose_batching
 from gramdyn.dynamics.loop import trajectory
-from gramdyn.plan.build import GroupBuild, Recipe, build_record, group_params, stack_data
+from gramdyn.plan.build import (
+    GroupBuild,
+    Recipe,
+    build_record,
+    group_params,
+    n_steps_of,
+    stack_data,
+)
 from gramdyn.plan.config import Config
 from gramdyn.plan.grouping import group_jobs, group_names
 from gramdyn.plan.jobs import Job, build_tasks, expand
@@ -63,7 +70,7 @@ class Group:
     @property
     def n_steps(self) -> int:
         """Steps of each run."""
-        return int(self.config.scheme.n_steps)  # type: ignore[attr-defined]
+        return n_steps_of(self.config)
 
     @property
     def run_flops(self) -> float:
@@ -193,7 +200,7 @@ def _trace(
 ) -> tuple[dict[str, jax.ShapeDtypeStruct], str, RunCost]:
     """Shapes of one run's records, its coordinates and its cost, from tracing alone."""
     facts: dict[str, Any] = {}
-    n_steps = int(config.scheme.n_steps)  # type: ignore[attr-defined]
+    n_steps = n_steps_of(config)
     steps = record.saved_steps(n_steps)
 
     def run(build: GroupBuild, params: Any, gaps: Any) -> Any:

@@ -63,7 +63,7 @@ def _samples(config: Config, tasks: Sequence[Task]) -> list[Any]:
 
 def _takes_gram(config: Config, task: Task) -> bool:
     """Whether systems of this task may be in Gram coordinates."""
-    if config.coordinates != "auto":
+    if config.coordinates != "auto" or config.batch_size is not None:
         return config.coordinates == "gram"
     return choose_coordinates(task.n_samples, task.n_inputs) == "gram"
 
@@ -71,7 +71,7 @@ def _takes_gram(config: Config, task: Task) -> bool:
 def _on_samples(
     config: Config, network: Network, data: Task, scheme: AbstractScheme
 ) -> AbstractSystem:
-    exact = config.coordinates != "auto" or scheme.linear
+    exact = config.coordinates != "auto" or (scheme.linear and config.batch_size is None)
     return make_system(
         network,
         data,

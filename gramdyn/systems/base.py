@@ -5,7 +5,7 @@ from typing import Any
 
 import equinox as eqx
 import jax
-from jaxtyping import Array, Float
+from jaxtyping import Array, Float, Int
 
 from gramdyn._checks import check
 from gramdyn._types import Scalar
@@ -21,7 +21,12 @@ class AbstractFields(ABC):
     @property
     @abstractmethod
     def loss(self) -> Float[Array, ""]:
-        """The loss, what status checks and stop rules look at."""
+        """The loss."""
+
+    @property
+    def watched_loss(self) -> Float[Array, ""]:
+        """What status checks look at in every step: the loss, or one that is cheaper."""
+        return self.loss
 
 
 # What the coordinates of a system may ask of the scheme that steps it: the property of the scheme
@@ -58,6 +63,13 @@ class AbstractSystem(eqx.Module):
     def coordinates(self) -> str:
         """What the state is, in a word; a plan tells it."""
         return "own"
+
+    def at(self, step: Int[Array, ""]) -> "AbstractSystem":
+        """The system in a step, counted from 0; the same in all of them unless it says otherwise.
+
+        A system that sees other samples in each step says so here.
+        """
+        return self
 
     def step_flops(self) -> int:
         """Operations of one gradient step, as far as they are known; 0 where they are not."""

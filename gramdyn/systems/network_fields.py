@@ -43,6 +43,11 @@ class NetworkFields(AbstractFields):
         self.offset = offset
 
     @property
+    def trained_on(self) -> "NetworkFields":
+        """The fields by which this step is made: these, or those of a batch."""
+        return self
+
+    @property
     def loss_scale(self) -> float:
         """The factor s in front of the loss and of the residual law."""
         return self.loss_function.scale(self.targets.shape[0])
