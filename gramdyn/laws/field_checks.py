@@ -60,7 +60,12 @@ def forward_fields(moment: Moment) -> Found:
     return Found(compare(moment.pre_rates, told, sizes))
 
 
-@law("forward fields by Gamma")
+def _no_skips(network: Network, scheme: AbstractScheme) -> bool:
+    """Operators, and the fields as a system, are those of layers in a row."""
+    return not network.skips
+
+
+@law("forward fields by Gamma", applies=_no_skips)
 def forward_by_operators(moment: Moment) -> Found:
     """dz^l/dt = -s sum_{k <= l} sum_nu G^{k-1} Gamma^{l,k} drive^l, by pushforward operators."""
     told, sizes = (_pushed(fields) for fields in (moment.fields, moment.other))
@@ -122,7 +127,8 @@ def _pulls(network: Network, scheme: AbstractScheme) -> bool:
     layers = network.layers
     bias = any(layer.bias is not None for layer in layers if isinstance(layer, Dense))
     last = max(i for i, layer in enumerate(layers) if layer.trainable)
-    return last >= 2 and not bias and all(is_homogeneous(layer.activation) for layer in layers)
+    plain = not bias and not network.skips
+    return last >= 2 and plain and all(is_homogeneous(layer.activation) for layer in layers)
 
 
 @law("conjugate fields by P", needs="kernels", applies=_pulls)
@@ -157,7 +163,7 @@ def _pulled(fields: NetworkFields) -> list[Array]:
     return found
 
 
-@law("exact step of the fields", counts="masks flipped")
+@law("exact step of the fields", counts="masks flipped", applies=_no_skips)
 def exact_step(moment: Moment) -> Found:
     """z', q' and the outputs after one descent step of the weights, by the fields' exact laws.
 

@@ -1,5 +1,7 @@
 """Checks of the laws of the weights: their velocity, the loss, what is conserved, coordinates."""
 
+import itertools
+
 import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
@@ -54,12 +56,13 @@ def loss_decay(moment: Moment) -> Found:
 
 
 def balanced_pairs(network: Network) -> tuple[int, ...]:
-    """Positions i such that layers i and i + 1 train with a homogeneous activation between."""
-    layers = network.layers
+    """Positions i such that layers i and i + 1 train, a homogeneous activation alone between."""
+    pairs = enumerate(itertools.pairwise(network.layers))
     return tuple(
         i
-        for i in range(len(layers) - 1)
-        if layers[i].trainable and layers[i + 1].trainable and is_homogeneous(layers[i].activation)
+        for i, pair in pairs
+        if all(one.trainable and not one.skips for one in pair)
+        and is_homogeneous(pair[0].activation)
     )
 
 
@@ -165,7 +168,7 @@ def _is_linear_map(network: Network) -> bool:
     """Whether all layers are linear without biases."""
     dense = [layer for layer in network.layers if isinstance(layer, Dense)]
     plain = len(dense) == len(network.layers) and all(one.bias is None for one in dense)
-    return plain and all(is_linear(layer.activation) for layer in dense)
+    return plain and not network.skips and all(is_linear(layer.activation) for layer in dense)
 
 
 @law(

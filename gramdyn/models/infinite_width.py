@@ -40,6 +40,7 @@ def limit_kernels(network: Network, input_gram: Float[Array, "n n"]) -> Float[Ar
 
     Cost: O(L n^2) and the result's L n^2 C^2 numbers; no array has a width in it.
     """
+    check(not network.skips, "network", "have no residual layers for the limit", "residual")
     covariance = _variance(network, 0) * (input_gram - _bias(network.layers[0]))
     grams, masks, gains = [input_gram], [], []
     for i, (layer, above) in enumerate(pairwise(network.layers), start=1):
@@ -67,11 +68,14 @@ def _variance(network: Network, i: int) -> Float[Array, ""]:
     return found
 
 
+_WITH_DUAL = tuple(name for name, make in ACTIVATIONS.items() if make().dual is not None)
+
+
 def _moments(
     activation: Activation, covariance: Float[Array, "n n"]
 ) -> tuple[Float[Array, "n n"], Float[Array, "n n"]]:
     """Second moments of the activations and of the masks."""
-    demand = f"be one with a `dual` for the infinite-width limit ({', '.join(ACTIVATIONS)})"
+    demand = f"be one with a `dual` for the infinite-width limit ({', '.join(_WITH_DUAL)})"
     check(activation.dual is not None, "activation", demand, activation.name)
     assert activation.dual is not None
     return activation.dual(covariance)

@@ -3,7 +3,7 @@
 import itertools
 import math
 from collections.abc import Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -11,7 +11,7 @@ import numpy as np
 from jax import lax
 from jaxtyping import Array, Float, Int
 
-from gramdyn._checks import check_known, check_positive_int, check_widths
+from gramdyn._checks import check, check_known, check_positive_int, check_widths
 from gramdyn._types import Key, Scalar
 from gramdyn.models.activations import Activation, linear, relu
 from gramdyn.models.layers import Dense
@@ -27,12 +27,15 @@ class Parametrization(NamedTuple):
         readout_power: The readout is of order N^-power at initialisation.
         scaled: Whether scales follow the width.
         tied: Whether `weight_scale` is that of the readout too, not of the hidden layers alone.
+        uniform: Whether weights and biases alike are uniform, with no gain, in place of normal
+            weights and biases of 0.
     """
 
     multiplier: bool
     readout_power: float
     scaled: bool = True
     tied: bool = False
+    uniform: bool = False
 
 
 class Padded(NamedTuple):
@@ -53,6 +56,7 @@ PARAMETRIZATIONS: dict[str, Parametrization] = {
     "mean_field": Parametrization(True, 1.0),
     "tied": Parametrization(False, 0.5, tied=True),
     "unscaled": Parametrization(False, 0.0, scaled=False, tied=True),
+    "uniform": Parametrization(False, 0.5, tied=True, uniform=True),
 }
 
 
@@ -70,8 +74,10 @@ def init_network(
     output_scale: Scalar = 1.0,
     dtype: type | None = None,
     padded: Padded | None = None,
+    residual: bool = False,
+    readout_bias: bool = False,
 ) -> Network:
-    """A dense network with random weights.
+    """A network of dense layers with random weights.
 
     Entry variances, fan_in = inputs of the layer, g = the activation's gain (2 for ReLU), N = last
     width, sigma = `weight_scale`, alpha = `output_scale`:
@@ -81,12 +87,14 @@ def init_network(
         mean_field   hidden as ntk;                              readout N(0, 1) times alpha/N
         tied         hidden as standard;                         readout alpha N(0, sigma^2/N)
         unscaled     hidden N(0, sigma^2);                       readout alpha N(0, sigma^2)
+        uniform      all weights and biases uniform up to +-sigma/sqrt(fan_in), the readout's times
+                     alpha: what PyTorch's linear layers have for sigma = 1
 
     where "times" is a forward multiplier that does not train; each layer's `weight_variance` is
     that of its entries, the multiplier left out. In `mean_field` kernels are of order 1/N, so a
     step of order N is what moves features by order one at every width (the maximal-update
-    parametrisation, up to a symmetry); a relative step does this by itself. Biases start at 0 and
-    have multiplier 1.
+    parametrisation, up to a symmetry); a relative step does this by itself. Biases start at 0, but
+    for `uniform`, and have multiplier 1.
 
     Args:
         key: Random key; all layers are cut from one draw.
@@ -102,9 +110,12 @@ def init_network(
         dtype: Floating type; JAX's default by default.
         padded: Sizes of the network itself where `widths` are those it is filled up to with neurons
             that never move (see `gramdyn.models.padding`), so that one program serves many widths.
+        residual: Whether hidden layers after the first add what enters them, h + phi(W h + b).
+        readout_bias: Whether the readout has a bias.
 
     Raises:
-        InputError: for widths or counts below 1, or an unknown parametrisation.
+        InputError: for widths or counts below 1, an unknown parametrisation, or residual layers of
+            unlike widths.
     """
     check_known("parametrization", parametrization, PARAMETRIZATIONS)
     widths = check_widths(widths) if widths or not train_readout else ()
@@ -112,20 +123,44 @@ def init_network(
     check_positive_int("n_outputs", n_outputs)
     law, activation = PARAMETRIZATIONS[parametrization], activation or relu()
     dtype = dtype or jnp.zeros(()).dtype.type
-    shapes = [*zip(widths, fans[:-1], strict=True), (n_outputs, fans[-1])]
-    flat = jax.random.normal(key, (sum(map(math.prod, shapes)),), dtype)
+    check(not residual or len(set(widths)) == 1, "widths", "be equal in a residual network", widths)
+    biases = [*[bias] * len(widths), readout_bias] if law.uniform else [False] * len(fans)
+    shapes = _shapes((*fans, n_outputs), biases)
+    size = sum(map(math.prod, shapes))
+    draw = jax.random.uniform if law.uniform else jax.random.normal
+    flat = draw(key, (size,), dtype)
+    flat = 2.0 * flat - 1.0 if law.uniform else flat
     if padded is None:
-        normals, stds = _cut(flat, shapes), layer_stds(fans, activation, parametrization)
+        drawn, stds = _cut(flat, shapes), layer_stds(fans, activation, parametrization)
     else:
-        normals, stds = _cut_padded(flat, shapes, jnp.asarray(padded.widths)), tuple(padded.stds)
+        own = [jnp.int32(n_inputs), *jnp.asarray(padded.widths), jnp.int32(n_outputs)]
+        drawn, stds = _cut_padded(flat, shapes, _shapes(own, biases)), tuple(padded.stds)
     if law.tied:
         output_scale = output_scale * weight_scale
+    entries = _by_layer(drawn, biases)
     hidden = [
-        _hidden(normal, std, weight_scale, law, activation, bias)
-        for normal, std in zip(normals[:-1], stds[:-1], strict=True)
+        _hidden(*entry, std, weight_scale, law, activation, bias, residual and i > 0)
+        for i, (entry, std) in enumerate(zip(entries[:-1], stds[:-1], strict=True))
     ]
-    network = Network((*hidden, _readout(normals[-1], stds[-1], output_scale, law, train_readout)))
+    last = _readout(*entries[-1], stds[-1], output_scale, law, train_readout, readout_bias)
+    network = Network((*hidden, last))
     return network if padded is None else forget_variances(network)
+
+
+def _shapes(sizes: Sequence[Any], biases: Sequence[bool]) -> list[tuple[Any, Any]]:
+    """Rows and columns of what is drawn, layer by layer: weights, then a bias where it is drawn."""
+    found = []
+    for (into, out), bias in zip(itertools.pairwise(sizes), biases, strict=True):
+        found += [(out, into), *([(out, 1)] if bias else [])]
+    return found
+
+
+def _by_layer(
+    drawn: Sequence[Array], biases: Sequence[bool]
+) -> list[tuple[Float[Array, "N M"], Float[Array, " N"] | None]]:
+    """Entries of each layer's weights and bias, None for a bias that is not drawn."""
+    left = iter(drawn)
+    return [(next(left), next(left)[:, 0] if bias else None) for bias in biases]
 
 
 def layer_stds(
@@ -141,8 +176,9 @@ def layer_stds(
     law = PARAMETRIZATIONS[parametrization]
     if not law.scaled:
         return (1.0,) * len(fans)
+    gain = 1.0 if law.uniform else activation.gain
     return (
-        *(math.sqrt(activation.gain / fan) for fan in fans[:-1]),
+        *(math.sqrt(gain / fan) for fan in fans[:-1]),
         fans[-1] ** -law.readout_power,
     )
 
@@ -159,17 +195,15 @@ def _cut(flat: Float[Array, " m"], shapes: Sequence[tuple[int, int]]) -> list[Fl
 
 
 def _cut_padded(
-    flat: Float[Array, " m"], shapes: Sequence[tuple[int, int]], widths: Int[Array, " L"]
+    flat: Float[Array, " m"], shapes: Sequence[tuple[int, int]], own: Sequence[tuple[Any, Any]]
 ) -> list[Float[Array, "N M"]]:
-    """The arrays that `_cut` gives a network of these widths, zeros around them.
+    """The arrays that `_cut` gives a network of its own shapes, zeros around them.
 
     Entry k of a draw does not depend on the length of the draw, so that a network has the same
     weights in a wider program as in its own.
     """
-    n_outputs, n_inputs = jnp.int32(shapes[-1][0]), jnp.int32(shapes[0][1])
-    rows, columns = [*widths, n_outputs], [n_inputs, *widths]
     found, begin = [], jnp.int32(0)
-    for shape, n_rows, n_columns in zip(shapes, rows, columns, strict=True):
+    for shape, (n_rows, n_columns) in zip(shapes, own, strict=True):
         i, j = lax.broadcasted_iota(jnp.int32, shape, 0), lax.broadcasted_iota(jnp.int32, shape, 1)
         inside = (i < n_rows) & (j < n_columns)
         place = jnp.where(inside, begin + i * n_columns + j, 0)
@@ -179,30 +213,47 @@ def _cut_padded(
 
 
 def _hidden(
-    normal: Float[Array, "N M"],
+    entries: Float[Array, "N M"],
+    shifts: Float[Array, " N"] | None,
     std: Scalar,
     weight_scale: Scalar,
     law: Parametrization,
     activation: Activation,
     bias: bool,
+    residual: bool,
 ) -> Dense:
-    dtype = normal.dtype
+    dtype = entries.dtype
     sigma, scale = jnp.asarray(weight_scale, dtype), jnp.asarray(std, dtype)
-    zeros = jnp.zeros(normal.shape[0], dtype) if bias else None
     if law.multiplier:
-        return Dense(sigma * normal, zeros, scale, activation, True, sigma**2)
-    return Dense(scale * (sigma * normal), zeros, None, activation, True, (scale * sigma) ** 2)
+        zeros = jnp.zeros(entries.shape[0], dtype) if bias else None
+        return Dense(sigma * entries, zeros, scale, activation, True, sigma**2, residual)
+    start = _bias(entries, shifts, scale * sigma) if bias else None
+    variance = None if law.uniform else (scale * sigma) ** 2
+    return Dense(scale * (sigma * entries), start, None, activation, True, variance, residual)
 
 
 def _readout(
-    normal: Float[Array, "C N"],
+    entries: Float[Array, "C N"],
+    shifts: Float[Array, " C"] | None,
     std: Scalar,
     output_scale: Scalar,
     law: Parametrization,
     trainable: bool,
+    bias: bool,
 ) -> Dense:
-    dtype = normal.dtype
+    dtype = entries.dtype
     scale = jnp.asarray(output_scale, dtype) * jnp.asarray(std, dtype)
+    start = _bias(entries, shifts, scale) if bias else None
     if law.multiplier:
-        return Dense(normal, None, scale, linear(), trainable, jnp.ones((), dtype))
-    return Dense(scale * normal, None, None, linear(), trainable, scale**2)
+        return Dense(entries, start, scale, linear(), trainable, jnp.ones((), dtype))
+    variance = None if law.uniform else scale**2
+    return Dense(scale * entries, start, None, linear(), trainable, variance)
+
+
+def _bias(
+    entries: Float[Array, "N M"], shifts: Float[Array, " N"] | None, scale: Float[Array, ""]
+) -> Float[Array, " N"]:
+    """A bias of 0, or its drawn entries times the scale of the weights."""
+    if shifts is None:
+        return jnp.zeros(entries.shape[0], entries.dtype)
+    return scale * shifts

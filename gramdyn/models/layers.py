@@ -14,6 +14,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
+from gramdyn._checks import check
 from gramdyn.kernels.field_laws import learnt_conjugate
 from gramdyn.kernels.fields import conjugate_field, forward_field, sensitivity
 from gramdyn.kernels.gram import act_gram, apply_layer_kernel, cross_gram, layer_kernel
@@ -64,6 +65,23 @@ class AbstractLayer(eqx.Module):
     @abstractmethod
     def pull(self, sens: Float[Array, "n C N"]) -> Float[Array, "n C N_in"]:
         """Conjugate field of the layer below."""
+
+    @property
+    def skips(self) -> bool:
+        """Whether the activations that enter are handed on beside the layer's own."""
+        return False
+
+    def below(
+        self, sens: Float[Array, "n C N"], conj: Float[Array, "n C N"]
+    ) -> Float[Array, "n C N_in"]:
+        """Conjugate field of the layer below: through the weights, and what skips them.
+
+        Args:
+            sens: Sensitivities of this layer.
+            conj: Conjugate field of what it hands on.
+        """
+        pulled = self.pull(sens)
+        return pulled + conj if self.skips else pulled
 
     @abstractmethod
     def matrix(self) -> Float[Array, "N N_in"]:
@@ -122,7 +140,7 @@ class AbstractLayer(eqx.Module):
 
 
 class Dense(AbstractLayer):
-    """Dense layer phi(scale h W^T + b) in weight coordinates.
+    """Dense layer phi(scale h W^T + b) in weight coordinates; a residual one adds h.
 
     Attributes:
         weight: One row a neuron, shape (N, N_in).
@@ -132,6 +150,7 @@ class Dense(AbstractLayer):
         trainable: Whether weight and bias train.
         weight_variance: Variance of the entries of `weight` by the initial law, None where that
             is not known; not trained.
+        residual: Whether the activations that enter are added to what is handed on.
     """
 
     weight: Float[Array, "N N_in"]
@@ -140,13 +159,24 @@ class Dense(AbstractLayer):
     activation: Activation
     trainable: bool = eqx.field(static=True, default=True)
     weight_variance: Float[Array, ""] | None = None
+    residual: bool = eqx.field(static=True, default=False)
     frozen_leaves: ClassVar[tuple[str, ...]] = ("scale", "weight_variance")
+
+    def __check_init__(self) -> None:
+        square = not self.residual or self.weight.shape[0] == self.weight.shape[1]
+        check(square, "weight", "be square in a residual layer", self.weight.shape)
+
+    @property
+    def skips(self) -> bool:
+        """Whether it is a residual layer."""
+        return self.residual
 
     def forward(self, act: Float[Array, "n N_in"] | None) -> Trace:
         """Fields of this layer for the activations that enter it."""
         assert act is not None
         pre = forward_field(act, self.weight, self.bias, self.scale)
-        return Trace(act, pre, self.activation.value(pre))
+        own = self.activation.value(pre)
+        return Trace(act, pre, act + own if self.residual else own)
 
     def pull(self, sens: Float[Array, "n C N"]) -> Float[Array, "n C N_in"]:
         """Conjugate field of the layer below, scale delta W."""

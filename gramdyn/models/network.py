@@ -26,6 +26,11 @@ class Network(eqx.Module):
         """The last layer."""
         return self.layers[-1]
 
+    @property
+    def skips(self) -> bool:
+        """Whether any layer hands on what enters it beside its own."""
+        return any(layer.skips for layer in self.layers)
+
     def traces(self, inputs: Float[Array, "n d"] | None) -> tuple[Trace, ...]:
         """Fields of every layer on the inputs (None when the first layer needs none)."""
         found, act = [], inputs
@@ -56,7 +61,7 @@ class Network(eqx.Module):
             sens = self.layers[i].backward(traces[i], conj)
             found.append(sens)
             if i > 0:
-                conj = self.layers[i].pull(sens)
+                conj = self.layers[i].below(sens, conj)
         return tuple(reversed(found))
 
     def partition(self) -> tuple["Network", "Network"]:

@@ -85,6 +85,8 @@ def build_network(
         output_scale=numbers.get("network.output_scale", network.output_scale),
         dtype=jax.tree.leaves(data)[0].dtype.type,
         padded=padded,
+        residual=network.kind == "residual",
+        readout_bias=network.readout_bias,
     )
     if network.init == "gaussian":
         return found

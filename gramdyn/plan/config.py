@@ -72,9 +72,10 @@ StepSize = Annotated[float | RelativeStep, BeforeValidator(_step)]
 
 
 class NetworkConfig(Strict):
-    """A dense network. Give `width` and `depth`, or `widths` layer by layer.
+    """A network of dense layers. Give `width` and `depth`, or `widths` layer by layer.
 
     Attributes:
+        kind: "dense", or "residual": hidden layers after the first add what enters them.
         depth: Number of hidden layers; 0 is a linear map alone, in moment coordinates.
         init: "gaussian"; or, for linear networks in moment coordinates, "balanced" (factors of one
             Gaussian map) or "aligned" (factors along the target's singular vectors); or, for both
@@ -83,13 +84,14 @@ class NetworkConfig(Strict):
         signs: Signs of the readout of such a start with one output; drawn by default.
     """
 
-    kind: Literal["dense"] = "dense"
+    kind: Literal["dense", "residual"] = "dense"
     width: Positive | None = None
     depth: Annotated[int, Field(ge=0)] | None = None
     widths: tuple[Positive, ...] | None = Field(default=None, min_length=1)
     activation: _one_of("activation", ACTIVATIONS) = "relu"  # type: ignore[valid-type]
     slope: float | None = None
     bias: bool = False
+    readout_bias: bool = False
     readout: Literal["fixed", "trained"] = "fixed"
     parametrization: _one_of("parametrization", PARAMETRIZATIONS) = "standard"  # type: ignore[valid-type]
     weight_scale: float = Field(default=1.0, gt=0)
@@ -106,6 +108,8 @@ class NetworkConfig(Strict):
             raise ValueError("`width` and `depth` go together")
         if self.slope is not None and self.activation != "leaky_relu":
             raise ValueError("`slope` belongs to activation leaky_relu")
+        if self.kind == "residual" and len(set(self.layer_widths)) > 1:
+            raise ValueError("residual layers need equal widths")
         if self.depth == 0 and self.readout == "fixed":
             raise ValueError("`depth` 0 has nothing but a readout: set readout: trained")
         return self
@@ -284,7 +288,8 @@ def _check_batches(config: Config) -> None:
 def _check_moments(network: NetworkConfig, loss: LossConfig) -> None:
     """Refuse what is no linear network under squared loss, or no start of one."""
     needs = "coordinates moments need a linear network without bias or centring"
-    for key, wanted in (("activation", "linear"), ("bias", False), ("centred", False)):
+    wanted_of = {"activation": "linear", "kind": "dense", "centred": False}
+    for key, wanted in (wanted_of | dict.fromkeys(("bias", "readout_bias"), False)).items():
         if (given := getattr(network, key)) != wanted:
             _refuse(f"network.{key}", f"{needs}, but this is {given}")
     if loss.kind != "squared":
@@ -313,7 +318,8 @@ def _check_planted(config: Config) -> None:
         _refuse("network.init", f"must be one of {', '.join(READOUT_LAWS)}, but is {network.init}")
     needs = f"init {network.init} needs one layer of ReLU and a readout, both trained, no more"
     plain = NetworkConfig(width=1, depth=1, readout="trained")
-    for key in ("activation", "bias", "readout", "parametrization", "output_scale", "centred"):
+    keys = ("kind", "activation", "bias", "readout_bias", "readout", "centred")
+    for key in (*keys, "parametrization", "output_scale"):
         if (given := getattr(network, key)) != (wanted := getattr(plain, key)):
             _refuse(f"network.{key}", f"{needs}: must be {wanted}, but is {given}")
     if len(network.layer_widths) != 1:

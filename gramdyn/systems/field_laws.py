@@ -7,7 +7,7 @@ The first term is transport through the layers in between, the second the learni
 Unrolled, transport is the pushforward operators Gamma and the pullback operators P of
 `gramdyn.kernels.operators`; one sweep applies them all. The law of q holds between mask flips: a
 flip of layer k makes delta^k jump and every q^l below with it (`conjugate_jump`). Masks that move
-smoothly add phi''(z) dz/dt q to d(m q)/dt.
+smoothly add phi''(z) dz/dt q to d(m q)/dt. A residual layer adds what skips it to both sweeps.
 Source: arXiv 2606.09744.
 """
 
@@ -50,12 +50,13 @@ def forward_law(fields: NetworkFields) -> tuple[FieldVelocity, ...]:
     Cost: 2 n N^2 + 4 n^2 N operations a layer.
     """
     found: list[FieldVelocity] = []
-    layers = fields.network.layers
+    layers, moved = fields.network.layers, None  # dh/dt of the layer below
     for i, (layer, trace) in enumerate(zip(layers, fields.traces, strict=True)):
-        carried = jnp.zeros_like(trace.pre)
-        if i > 0:
-            carried = (fields.masks[i - 1] * found[-1].total) @ layer.matrix().T
+        carried = jnp.zeros_like(trace.pre) if moved is None else moved @ layer.matrix().T
         found.append(FieldVelocity(own_forward(fields, i), carried))
+        if i < len(fields.masks):
+            own = fields.masks[i] * found[-1].total
+            moved = own + moved if layer.skips and moved is not None else own
     return tuple(found)
 
 
@@ -76,7 +77,7 @@ def conjugate_law(fields: NetworkFields) -> tuple[FieldVelocity, ...]:
         carried = jnp.zeros_like(fields.conj[i])
         if found:
             moved = fields.masks[i + 1][:, None, :] * found[-1].total
-            carried = layers[i + 1].pull(moved + _bent(fields, i + 1, rates))
+            carried = layers[i + 1].below(moved + _bent(fields, i + 1, rates), found[-1].total)
         found.append(FieldVelocity(own_backward(fields, i), carried))
     return tuple(reversed(found))
 
@@ -129,5 +130,5 @@ def conjugate_jump(
     for i in range(len(masks) - 1, 0, -1):
         jump = flip_jump(masks[i], masks_after[i], conj_after[i])
         carried = masks[i][:, None, :] * jumps[-1]
-        jumps.append(network.layers[i].pull(jump + carried))
+        jumps.append(network.layers[i].below(jump + carried, jumps[-1]))
     return tuple(reversed(jumps))

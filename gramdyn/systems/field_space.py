@@ -13,6 +13,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
+from gramdyn._checks import check
 from gramdyn._types import Scalar
 from gramdyn.data.task import Task
 from gramdyn.models.layers import Dense, GramDense, Trace
@@ -218,6 +219,8 @@ def field_system(fields: NetworkFields, closure: str | Closure | Any = "exact") 
         fields: Fields of a network of dense layers, in either coordinates.
         closure: A name in `CLOSURES`, `{order: ..., expansion: ...}`, or a `Closure`.
     """
+    skips = fields.network.skips
+    check(not skips, "network", "have no residual layers for fields as a system", "residual")
     first = fields.network.layers[0]
     if not isinstance(first, GramDense):
         assert isinstance(first, Dense)

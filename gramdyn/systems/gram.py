@@ -12,6 +12,7 @@ import equinox as eqx
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
+from gramdyn._checks import check
 from gramdyn.kernels.gram import act_gram, layer_gram
 from gramdyn.models.layers import AbstractLayer, Dense, GramDense
 
@@ -28,6 +29,7 @@ def to_gram(
     layer: Dense, inputs: Float[Array, "n d"], input_gram: Float[Array, "n n"] | None = None
 ) -> GramDense:
     """The first layer in Gram coordinates; `input_gram` is X X^T where it is at hand."""
+    check(not layer.residual, "network", "not begin with a residual layer", "residual")
     bias = layer.bias is not None
     gram = act_gram(inputs) if input_gram is None else input_gram
     gram = layer_gram(gram, scale=layer.scale, bias=bias)

@@ -130,7 +130,8 @@ class MomentSystem(AbstractSystem):
 
     def __check_init__(self) -> None:
         layers = [layer for layer in self.start.layers if isinstance(layer, Dense)]
-        plain = len(layers) == len(self.start.layers) and all(one.bias is None for one in layers)
+        plain = len(layers) == len(self.start.layers) and not self.start.skips
+        plain = plain and all(one.bias is None for one in layers)
         linear = plain and all(layer.activation.name == "linear" for layer in layers)
         told = [
             (

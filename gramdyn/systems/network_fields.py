@@ -91,8 +91,10 @@ class NetworkFields(AbstractFields):
     @cached_property
     def conj(self) -> tuple[Float[Array, "n C _"], ...]:
         """Conjugate field q^l of each hidden layer: df_c/dh^l, shape (n, C, N_l)."""
-        above = zip(self.network.layers[1:], self.sens[1:], strict=True)
-        return tuple(layer.pull(sens) for layer, sens in above)
+        layers, found = self.network.layers, [self.sens[-1]]
+        for i in range(len(layers) - 1, 0, -1):
+            found.append(layers[i].below(self.sens[i], found[-1]))
+        return tuple(reversed(found[1:]))
 
     @cached_property
     def sens(self) -> tuple[Float[Array, "n C _"], ...]:
@@ -119,6 +121,7 @@ class NetworkFields(AbstractFields):
         Raises:
             InputError: unless 0 <= start < end, `end` at most the readout's position.
         """
+        self._check_operators()
         good = 0 <= start < end < len(self.network.layers)
         check(good, "start, end", "rise from 0 to the readout", (start, end))
         layers = self.network.layers[start + 1 : end + 1]
@@ -133,11 +136,17 @@ class NetworkFields(AbstractFields):
         Raises:
             InputError: unless 0 <= end < start - 1, `start` at most the readout's position.
         """
+        self._check_operators()
         good = 0 <= end < start - 1 < len(self.network.layers) - 1
         check(good, "end, start", "lie two layers apart or more, up to the readout", (end, start))
         layers = self.network.layers[end + 1 : start]
         matrices = tuple(layer.matrix() for layer in layers)
         return reversed_path(Path(self.masks[end + 1 : start], matrices))
+
+    def _check_operators(self) -> None:
+        check(
+            not self.network.skips, "network", "have no residual layers for operators", "residual"
+        )
 
     @property
     def trained(self) -> tuple[int, ...]:

@@ -278,7 +278,7 @@ class SampledSystem(NetworkSystem):
 def learns_both_layers(network: Network) -> bool:
     """Whether it is one layer of ReLU and a readout, both trained, without biases, multipliers."""
     layers = network.layers
-    good = len(layers) == 2 and layers[0].activation.name == "relu"
+    good = len(layers) == 2 and layers[0].activation.name == "relu" and not network.skips
     plain = all(
         getattr(layer, name, None) is None for layer in layers for name in ("bias", "scale")
     )

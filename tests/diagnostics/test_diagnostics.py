@@ -26,6 +26,8 @@ N, D, C, WIDTHS, ETA, EVERY, N_STEPS = 6, 5, 2, (9, 7), 0.04, 6, 30
 ALL = sorted(DIAGNOSTICS)
 # Those that read another system's fields have tests of their own.
 OF_NETWORKS = [name for name in ALL if issubclass(NetworkFields, make_diagnostic(name).needs)]
+# Those that read the first layer's weights.
+OF_WEIGHTS = ("feature_ansatz", "gram_virtual", "learning_equation")
 
 
 def _network():
@@ -38,7 +40,8 @@ TASK = gaussian(n_samples=N, n_inputs=D, n_outputs=C, seed=3)
 @pytest.fixture(scope="module")
 def run():
     """One run with everything recorded; chatter counts a pair from its first flip on."""
-    named = [name for name in OF_NETWORKS if name not in ("chatter", "top_eigenvalues")]
+    left_out = ("chatter", "top_eigenvalues", *OF_WEIGHTS)
+    named = [name for name in OF_NETWORKS if name not in left_out]
     others = [make_diagnostic("chatter", at_least=1), make_diagnostic("top_eigenvalues", count=3)]
     record = Record([*named, *others], every=EVERY)
     return simulate(make_system(_network(), TASK), GradientDescent(ETA), N_STEPS, record), record
@@ -197,6 +200,7 @@ def test_dims_name_every_axis(name: str, coordinates: str) -> None:
         "closure": 3,
     }
     record = Record([name])
+    coordinates = "weights" if name in OF_WEIGHTS else coordinates
     system = make_system(_network(), TASK, coordinates=coordinates)
 
     def look():

@@ -155,7 +155,7 @@ def test_optax_by_function() -> None:
 def test_elementwise_optimisers_are_refused_in_gram_coordinates() -> None:
     system = make_system(_network(), _task(), coordinates="gram")
     for scheme in (Optax("adam", 0.01), Optax(optax.sgd, 0.01)):
-        with pytest.raises(InputError, match=r"Gram coordinates; use coordinates 'weights'"):
+        with pytest.raises(InputError, match=r"Gram and thin coordinates; of a network on"):
             simulate(system, scheme, 5, Record())
 
 

@@ -19,14 +19,14 @@ N, D, WIDTHS = 6, 5, (7, 6, 7, 5)
 RTOL = 1e-12
 
 LAWS = tuple(PARAMETRIZATIONS)
-SEED = 134  # found by trying: the draw below meets every pair of choices, as the first test says
+SEED = 128  # found by trying: the draw below meets every pair of choices, as the first test says
 
 
 def _cases() -> list[tuple]:
-    """Each depth with each number of outputs, thrice; all pairs of the other choices are met."""
+    """Each depth with each number of outputs, four times; all pairs of the other choices are met."""
     rng = np.random.default_rng(SEED)
     choices = (ACTIVATION_NAMES, LAWS, (False, True), (False, True))
-    pairs = [pair for pair in product((1, 2, 3, 4), (1, 2, 3)) for _ in range(3)]
+    pairs = [pair for pair in product((1, 2, 3, 4), (1, 2, 3)) for _ in range(4)]
     return [(*pair, *(which[rng.integers(len(which))] for which in choices)) for pair in pairs]
 
 

@@ -7,17 +7,20 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+import scipy.stats
 
 from gramdyn._errors import InputError
-from gramdyn.models import PARAMETRIZATIONS, init_network, leaky_relu, linear, relu
+from gramdyn.models import PARAMETRIZATIONS, Dense, init_network, leaky_relu, linear, relu
 
 LAWS = sorted(PARAMETRIZATIONS)
-SCALED = sorted({*LAWS} - {"unscaled"})  # whose hidden layers follow the fan-in
-TIED = ("tied", "unscaled")  # whose readout has the scale of the hidden layers
+SCALED = sorted({*LAWS} - {"unscaled", "uniform"})  # whose hidden layers follow fan-in and gain
+TIED = ("tied", "unscaled", "uniform")  # whose readout has the scale of the hidden layers
 
 
 def _law(kind: str, layer: str, fan_in: int, gain: float, sigma: float, alpha: float):
     """(variance of the entries, multiplier) as the docstring's table has them."""
+    if kind == "uniform":
+        return (sigma * (1.0 if layer == "hidden" else alpha)) ** 2 / (3 * fan_in), None
     if layer == "hidden":
         if kind in ("standard", "tied"):
             return sigma**2 * gain / fan_in, None
@@ -155,6 +158,40 @@ def test_no_hidden_layers_are_a_readout_that_trains(key) -> None:
         network = init_network(key, 5, (), 3, parametrization=law, train_readout=True)
         assert [layer.weight.shape for layer in network.layers] == [(3, 5)]
         assert [leaf.shape for leaf in jax.tree.leaves(network.partition()[0])] == [(3, 5)]
+
+
+def test_uniform_entries_and_biases_fill_their_interval(key) -> None:
+    network = init_network(
+        key, 25, (40, 16), 9, parametrization="uniform", bias=True, readout_bias=True
+    )
+    drawn = []
+    for layer, fan_in in zip(network.layers, (25, 40, 16), strict=True):
+        for entries in (layer.weight, layer.bias):
+            values = np.ravel(entries) * math.sqrt(fan_in)
+            assert np.all(np.abs(values) < 1)
+            drawn.append(values)
+        assert layer.weight_variance is None
+    drawn = np.concatenate(drawn)
+    assert len(np.unique(drawn)) == len(drawn)
+    assert scipy.stats.kstest(drawn, "uniform", (-1, 2)).pvalue > 1e-3
+    plain = init_network(key, 25, (40,), 9, bias=True, readout_bias=True)
+    np.testing.assert_array_equal(plain.readout.bias, np.zeros(9))
+
+
+def test_residual_layers_add_what_enters_them(key) -> None:
+    network = init_network(key, 5, (6, 6, 6), 2, residual=True, bias=True)
+    assert [layer.skips for layer in network.layers] == [False, True, True, False]
+    x = jnp.asarray(np.random.default_rng(0).normal(size=(4, 5)))
+    act = np.asarray(x)
+    for i, layer in enumerate(network.layers[:-1]):
+        own = np.maximum(act @ np.asarray(layer.weight).T + np.asarray(layer.bias), 0)
+        act = own + act if i > 0 else own
+    wanted = act @ np.asarray(network.readout.weight).T
+    np.testing.assert_allclose(network(x), wanted, atol=1e-13)
+    with pytest.raises(InputError, match="be equal in a residual network"):
+        init_network(key, 5, (6, 7), residual=True)
+    with pytest.raises(InputError, match="be square in a residual layer"):
+        Dense(jnp.ones((3, 4)), None, None, relu(), residual=True)
 
 
 @pytest.mark.parametrize("widths", [(), (0,), (6, -1)])

@@ -46,7 +46,7 @@ LINEAR = "coordinates moments need a linear network without bias or centring, bu
         (
             ["network.init=balanced", "network.parametrization=ntk"],
             r"<text>:2: network\.init: balanced needs a parametrization without multipliers: "
-            r"standard, tied, unscaled",
+            r"standard, tied, uniform, unscaled",
         ),
         (
             ["network.init=aligned", "network.parametrization=tied"],

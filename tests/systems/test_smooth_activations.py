@@ -1,6 +1,7 @@
-"""Networks of GELU and tanh: every law of the fields by automatic differentiation of the network.
+"""GELU, tanh and residual layers: every law of the fields by autodiff of the network itself.
 
-Their masks phi' move smoothly, so that the law of q has the term phi'' dz/dt q too.
+Smooth masks phi' move, so that the law of q has the term phi'' dz/dt q too; a residual layer hands
+on what enters it, so that both sweeps do.
 """
 
 import equinox as eqx
@@ -21,14 +22,23 @@ from gramdyn.systems import (
 )
 
 SMOOTH = ["gelu", "tanh"]
-N, D, WIDTHS, C = 6, 5, (7, 6, 7), 2
+N, D, WIDTHS, C = 6, 5, (7, 7, 7), 2
+KINDS = [("gelu", False), ("tanh", False), ("gelu", True), ("relu", True)]
+EACH = pytest.mark.parametrize(("name", "residual"), KINDS)
 RTOL = 1e-12  # sums of some dozen float64 terms through four layers; seen 1e-15
 
 
-def network_of(name, *, bias=True):
-    phi = make_activation(name)
+def network_of(name, residual=False):
     return init_network(
-        jax.random.key(1), D, WIDTHS, C, activation=phi, train_readout=True, bias=bias
+        jax.random.key(1),
+        D,
+        WIDTHS,
+        C,
+        activation=make_activation(name),
+        train_readout=True,
+        bias=True,
+        readout_bias=residual,
+        residual=residual,
     )
 
 
@@ -56,9 +66,9 @@ def conjugate_of(network, inputs):
     return found
 
 
-@pytest.mark.parametrize("name", SMOOTH)
-def test_velocities_of_all_fields(name):
-    network, task = network_of(name), task_of()
+@EACH
+def test_velocities_of_all_fields(name, residual):
+    network, task = network_of(name, residual), task_of()
     system = make_system(network, task, coordinates="weights")
     state, rest = network.partition()
     loss = lambda state: 0.5 * jnp.sum((eqx.combine(state, rest)(task.inputs) - task.targets) ** 2)  # noqa: E731
@@ -79,9 +89,9 @@ def test_velocities_of_all_fields(name):
         close(found.total, wanted)
 
 
-@pytest.mark.parametrize("name", SMOOTH)
-def test_kernels_are_those_of_the_jacobian(name):
-    network, task = network_of(name), task_of()
+@EACH
+def test_kernels_are_those_of_the_jacobian(name, residual):
+    network, task = network_of(name, residual), task_of()
     state, rest = network.partition()
     of = lambda state: eqx.combine(state, rest)(jnp.asarray(task.inputs))  # noqa: E731
     jacobian = jax.jacrev(of)(state)
@@ -108,6 +118,27 @@ def test_gram_coordinates_and_fields_give_the_run_of_the_weights(name):
     assert float(jnp.linalg.norm(runs[0][-1])) < 0.9 * float(jnp.linalg.norm(runs[0][0]))
     close(runs[1], runs[0])
     close(runs[2], runs[0])
+
+
+def test_residual_networks_in_both_coordinates_and_what_they_have_no_law_for():
+    network, task = network_of("gelu", residual=True), task_of()
+    runs = [
+        gd.simulate(
+            make_system(network, task, coordinates=coordinates),
+            gd.GradientDescent(0.002),
+            100,
+            Record(["outputs"], every=100),
+        )["outputs"][-1]
+        for coordinates in ("weights", "gram")
+    ]
+    close(runs[1], runs[0])
+    with pytest.raises(gd.InputError, match="no residual layers"):
+        make_field_system(network, task)
+    system = make_system(network, task)
+    with pytest.raises(gd.InputError, match="no residual layers"):
+        gd.simulate(system, gd.GradientDescent(0.1), 2, Record(["operator_traces"]))
+    with pytest.raises(gd.InputError, match="no residual layers"):
+        gd.simulate(system, gd.GradientDescent(0.1), 2, Record(["infinite_width"]))
 
 
 @pytest.mark.parametrize("name", sorted(ACTIVATIONS))
