@@ -106,7 +106,7 @@ def imbalance(fields: PlantedView) -> Float[Array, " k"]:
     return fields.imbalance
 
 
-@diagnostic({"group_sum_error": ()}, needs=PlantedView)
+@diagnostic({"group_sums": ()}, needs=PlantedView)
 def group_sums(fields: PlantedView) -> Float[Array, ""]:
     """How far the sums of |v_i| w_i over v_i > 0 and v_i < 0 are from a and -a, in units of |a|.
 
