@@ -38,7 +38,9 @@ class Runs:
 
     def values(self, axis: str) -> list[Any]:
         """Values of an axis, ascending."""
-        return sorted({v for node, runs in self.parts for v in np.asarray(node[axis])[runs].tolist()})
+        return sorted(
+            {v for node, runs in self.parts for v in np.asarray(node[axis])[runs].tolist()}
+        )
 
     def read(self, name: str, step: int | None = -1) -> Num[np.ndarray, "runs *rest"]:
         """A record, runs first: at an index of the saved times, or at all of them, times last."""

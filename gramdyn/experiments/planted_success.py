@@ -34,7 +34,7 @@ def draw(trees: Sequence[xr.DataTree]) -> Figure:
     left.legend(**LEGEND, loc="lower right")
     dress(right, "Share of a neuron in its half", r"$s_i^2 / \sum s_j^2$ at the start", "gain")
     for width, colour in colours_of([3, 6]).items():
-        chosen = runs.where(**_place("chi", width))
+        chosen = runs.where(**_place("same", width))
         good = _learnt(chosen)
         wanted = np.abs(final_gains(chosen.read("strengths", 0)[good]))[:150].ravel()
         found = np.abs(chosen.read("gains")[good])[:150].ravel()
