@@ -148,7 +148,7 @@ def _plateau_rows(runs: Runs) -> list[Row]:
 
 
 def _half_rise(gain: Float[np.ndarray, " steps"]) -> float:
-    """Step at which a gain is 1/2, between whole ones by x^2 / (1 - x^2), which grows by a factor."""
+    """Step at which a gain e is 1/2, between whole ones by e / (1 - e), which grows by a factor."""
     after = int(np.argmax(gain > 0.5))
     low, high = (math.log(e / (1 - e)) for e in gain[after - 1 : after + 1])
     return after - 1 + low / (low - high)
