@@ -1,6 +1,6 @@
 """Picture: phase diagram, the loss at the end over two axes of the sweep."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -22,6 +22,7 @@ from gramdyn.report.roles import (
 )
 from gramdyn.report.theme import FAILED
 
+_TITLE = "log<sub>10</sub> loss"
 _COLOURS = [
     [0.0, "#12386b"],
     [0.25, "#3b72b8"],
@@ -32,20 +33,39 @@ _COLOURS = [
 
 
 @dataclass(frozen=True)
-class _Plane:
-    """The two axes drawn, and the places of the others, a panel each."""
+class Shade:
+    """What colour says of a cell.
+
+    Attributes:
+        value: The number of a cell; None where it has none.
+        title: Of the bar.
+        colours: From the least to the greatest, as plotly takes them.
+        limits: The numbers at both ends of the colours; the least and greatest drawn by default.
+    """
+
+    value: Callable[[Cell], float | None]
+    title: str
+    colours: list[list[Any]]
+    limits: tuple[float, float] | None = None
+
+
+@dataclass(frozen=True)
+class Plane:
+    """The two axes drawn, the places of the others, a panel each, and the values of the two."""
 
     across: str
     down: str
     panels: list[dict[str, Any]]
+    values: tuple[list[Any], list[Any]]
 
     def panel(self, place: dict[str, Any]) -> int:
+        """Index of the panel of a place."""
         return self.panels.index({key: place[key] for key in self.panels[0]})
 
 
 def draw_phase(cells: Sequence[Cell]) -> Picture | None:
     """Median final loss over the two numeric axes with the most values; failed runs are marked."""
-    plane = _plane(cells)
+    plane = plane_of(cells)
     if plane is None or not any(cell.has("loss") for cell in cells):
         return None
     across, down = axis_title(plane.across), axis_title(plane.down)
@@ -54,12 +74,13 @@ def draw_phase(cells: Sequence[Cell]) -> Picture | None:
         title=f"Loss at the end over {across} and {down}",
         text="Colour: logarithm of the loss at the last saved step, median over the seeds that "
         "came through. ✕: every run failed (diverged, or no longer finite). A ring: some did.",
-        figure=_draw(cells, plane),
+        figure=draw_plane(cells, plane, Shade(_log_loss, _TITLE, _COLOURS)),
         rows=[_row(cell) for cell in cells if cell.n_runs],
     )
 
 
-def _plane(cells: Sequence[Cell]) -> _Plane | None:
+def plane_of(cells: Sequence[Cell]) -> Plane | None:
+    """The two numeric axes with the most values; None if there are no two."""
     names = varying(cells)
     numeric = [name for name in names if is_numeric(cells, name)]
     ranked = sorted(numeric, key=lambda name: -len(axis_values(cells, name)))
@@ -68,7 +89,8 @@ def _plane(cells: Sequence[Cell]) -> _Plane | None:
     across, down = ranked[:2]
     rest = [name for name in names if name not in (across, down)]
     places = [{name: cell.place[name] for name in rest} for cell in cells]
-    return _Plane(across, down, [one for i, one in enumerate(places) if one not in places[:i]])
+    panels = [one for i, one in enumerate(places) if one not in places[:i]]
+    return Plane(across, down, panels, (axis_values(cells, across), axis_values(cells, down)))
 
 
 def final_loss(cell: Cell) -> float | None:
@@ -81,20 +103,34 @@ def _row(cell: Cell) -> dict[str, Any]:
     return {**cell.place, "loss": final_loss(cell), **counts}
 
 
-def _draw(cells: Sequence[Cell], plane: _Plane) -> go.Figure:
-    across, down = (axis_values(cells, name) for name in (plane.across, plane.down))
+def _log_loss(cell: Cell) -> float | None:
+    loss = final_loss(cell)
+    return float(np.log10(loss)) if loss is not None and loss > 0 else None
+
+
+def draw_plane(cells: Sequence[Cell], plane: Plane, shade: Shade) -> go.Figure:
+    """A heat map a panel, with marks where runs failed.
+
+    Args:
+        cells: The cells.
+        plane: Their axes and panels.
+        shade: What colour says.
+    """
+    across, down = plane.values
     titles = [place_title(place, list(place)) for place in plane.panels]
     figure = _panels(titles, len(down))
     for i in range(len(plane.panels)):
         members = [cell for cell in cells if plane.panel(cell.place) == i]
         at = Grid.wrapped(len(plane.panels)).at(i)
-        figure.add_trace(_heat(members, plane, across, down), **at)
+        figure.add_trace(_heat(members, plane, shade), **at)
         for trace in _marks(members, plane, across, down):
             figure.add_trace(trace, **at)
     _set_axis(figure.update_xaxes, plane.across, across)
     _set_axis(figure.update_yaxes, plane.down, down)
-    bar = {"title": {"text": "log<sub>10</sub> loss"}, "x": 1.02, "thickness": 12}
-    figure.update_layout(coloraxis={"colorscale": _COLOURS, "colorbar": bar})
+    bar = {"title": {"text": shade.title}, "x": 1.02, "thickness": 12}
+    figure.update_layout(coloraxis={"colorscale": shade.colours, "colorbar": bar})
+    if shade.limits is not None:
+        figure.update_layout(coloraxis={"cmin": shade.limits[0], "cmax": shade.limits[1]})
     return figure
 
 
@@ -115,24 +151,25 @@ def _panels(titles: list[str], lines: int) -> go.Figure:
     return figure
 
 
-def _heat(members: list[Cell], plane: _Plane, across: list[Any], down: list[Any]) -> go.Heatmap:
+def _heat(members: list[Cell], plane: Plane, shade: Shade) -> go.Heatmap:
+    across, down = plane.values
     grid = np.full((len(down), len(across)), np.nan)
     for cell in members:
-        loss = final_loss(cell)
-        if loss is not None and loss > 0:
+        value = shade.value(cell)
+        if value is not None:
             at = down.index(cell.place[plane.down]), across.index(cell.place[plane.across])
-            grid[at] = np.log10(loss)
+            grid[at] = value
     return go.Heatmap(
         z=grid,
         coloraxis="coloraxis",
         xgap=1,
         ygap=1,
-        hovertemplate="log<sub>10</sub> loss %{z:.3f}<extra></extra>",
+        hovertemplate=f"{shade.title} %{{z:.3f}}<extra></extra>",
     )
 
 
 def _marks(
-    members: list[Cell], plane: _Plane, across: list[Any], down: list[Any]
+    members: list[Cell], plane: Plane, across: list[Any], down: list[Any]
 ) -> list[go.Scatter]:
     """Crosses where every run failed, rings where some did."""
     spoilt = [cell for cell in members if cell.n_failed]

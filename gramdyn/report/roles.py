@@ -9,7 +9,11 @@ from gramdyn.report.cells import Cell
 
 _RELATIVE = re.compile(r"relative: ([-+.\deE]+)")
 # Axes whose name is not what a reader calls them.
-_WORDS = {"hidden": "hidden layer"}
+_WORDS = {
+    "hidden": "hidden layer",
+    "n_inputs": "inputs d",
+    "samples_per_input": "samples per input n/d",
+}
 
 
 @runtime_checkable
@@ -198,6 +202,15 @@ def cell_a_panel(cells: Sequence[Cell], limit: int) -> tuple[str | None, list[Ce
         return None, []
     facet = "depth" if "depth" in varying(cells) else choose_roles(cells).colour
     return facet, last_cells(cells, facet, limit)
+
+
+def at_the_smallest(cells: list[Cell]) -> list[Cell]:
+    """The cells of the smallest start, where its scale varies: there what follows is apart."""
+    name = "weight_scale"
+    if name not in varying(cells):
+        return cells
+    least = axis_values(cells, name)[0]
+    return [cell for cell in cells if cell.place[name] == least]
 
 
 def told_networks(chosen: Sequence[Cell], cells: Sequence[Cell], facet: str | None) -> str:
