@@ -32,7 +32,14 @@ class Row:
 
 
 def times_picture(
-    cells: Sequence[Cell], record: str, series: str, *, down: str, text: str, **words: str
+    cells: Sequence[Cell],
+    record: str,
+    series: str,
+    *,
+    down: str,
+    title: str,
+    text: str,
+    **words: str,
 ) -> Picture | None:
     """When each entry of a record came, against the numeric axis with the most values.
 
@@ -44,8 +51,9 @@ def times_picture(
             what never came.
         series: Its axis with a colour an entry.
         down: Title of the vertical axis.
+        title: Heading, to which "over" the axis is added.
         text: How to read it.
-        words: Name, title (without the axis) and law of the picture.
+        words: Name and law of the picture.
     """
     there = [cell for cell in cells if cell.has(record)]
     across = across_axis(there)
@@ -59,8 +67,7 @@ def times_picture(
         return None
     styles = Styles([Row(row) for row in rows], Roles(series, facet, rest))
     told = " Of the axes shown by dashes both ends are drawn." if rest else ""
-    title = f"{words.pop('title')} over {axis_title(across)}"
-    figure = _draw(rows, across, styles, down)
+    figure, title = _draw(rows, across, styles, down), f"{title} over {axis_title(across)}"
     return Picture(title=title, text=text + told, figure=figure, rows=rows, **words)
 
 

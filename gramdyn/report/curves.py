@@ -97,3 +97,13 @@ def rows_of(curves: Sequence[Curve]) -> list[dict[str, Any]]:
 def last_values(cell: Cell, name: str) -> Num[np.ndarray, " ok"]:
     """A record of one number a time, at the last saved step, for each run that came through."""
     return cell.read(name)[:, -1]
+
+
+def runs_learnt(cell: Cell) -> tuple[int, int] | None:
+    """Runs with `success` at the last saved step, and all runs; failed ones have learnt nothing.
+
+    None where it was not recorded, or no run is there.
+    """
+    if "success" not in cell.node.data.variables or cell.n_runs == 0:
+        return None
+    return int(np.sum(last_values(cell, "success"))), cell.n_runs

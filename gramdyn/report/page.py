@@ -18,16 +18,20 @@ from gramdyn.report.cells import Cell, cells_of, count_runs, manifest_of
 from gramdyn.report.closures import draw_closure_error
 from gramdyn.report.currents import draw_currents, draw_decay_share
 from gramdyn.report.deviation import draw_deviation
+from gramdyn.report.events import draw_events
 from gramdyn.report.flips import draw_flips
 from gramdyn.report.losses import draw_loss
 from gramdyn.report.matrices import draw_coactivation, draw_layer_kernels
 from gramdyn.report.modes import draw_mode_times, draw_modes
 from gramdyn.report.movement import draw_movement, draw_movement_by_width
+from gramdyn.report.neurons import draw_gains, draw_target_angles
 from gramdyn.report.phase import draw_phase
 from gramdyn.report.picture import Picture
+from gramdyn.report.population import draw_population_loss
 from gramdyn.report.roles import axis_title, value_title
 from gramdyn.report.spectra import draw_spectrum, draw_top_eigenvalue
 from gramdyn.report.styles import Styles
+from gramdyn.report.success import draw_success, draw_success_phase
 from gramdyn.report.table import summary_rows
 from gramdyn.report.theme import templates
 from gramdyn.store.results import open as open_results
@@ -72,6 +76,12 @@ def draw_pictures(tree: xr.DataTree) -> list[Picture]:
     drawn = [
         draw_loss(cells, styles),
         draw_phase(cells),
+        draw_success(cells),
+        draw_success_phase(cells),
+        draw_events(cells),
+        draw_population_loss(cells),
+        draw_gains(cells),
+        draw_target_angles(cells),
         draw_mode_times(cells),
         draw_modes(cells),
         draw_layer_kernels(cells, manifest),

@@ -7,6 +7,7 @@ import numpy as np
 import xarray as xr
 
 from gramdyn.report.cells import Cell, cells_of
+from gramdyn.report.curves import runs_learnt
 
 
 def summary_rows(tree: xr.DataTree) -> list[dict[str, Any]]:
@@ -23,9 +24,12 @@ def summary_rows(tree: xr.DataTree) -> list[dict[str, Any]]:
         end over start), `top_eigenvalue_start`, `top_eigenvalue_end` (medians),
         `kernel_movement` (mean at the end), `flips` (median of the sum over layers and times),
         `modes_learned` (median number at half their singular value or more, at the end) and
-        `step_size` (median).
+        `step_size` (median). Where a planted map was followed also `population_loss_start`,
+        `population_loss_end` (medians) and `learnt` (share of the runs that are there).
     """
-    return [_row(cell) for cell in cells_of(tree)]
+    cells = cells_of(tree)
+    planted = [name for name in _PLANTED if any(_PLANTED[name](cell) is not None for cell in cells)]
+    return [{**_row(cell), **{name: _PLANTED[name](cell) for name in planted}} for cell in cells]
 
 
 def _row(cell: Cell) -> dict[str, Any]:
@@ -44,6 +48,23 @@ def _row(cell: Cell) -> dict[str, Any]:
         "modes_learned": _over(cell, "learned_modes", _learned),
         "step_size": _over(cell, "step_size", np.median),
     }
+
+
+def _learnt(cell: Cell) -> float | None:
+    found = runs_learnt(cell)
+    return None if found is None else found[0] / found[1]
+
+
+def _population_loss(end: int) -> Callable[[Cell], float | None]:
+    return lambda cell: _over(cell, "population_loss", lambda loss: np.median(loss[:, end]))
+
+
+# Columns that only runs on a planted map have.
+_PLANTED: dict[str, Callable[[Cell], float | None]] = {
+    "population_loss_start": _population_loss(0),
+    "population_loss_end": _population_loss(-1),
+    "learnt": _learnt,
+}
 
 
 def _learned(share: np.ndarray) -> Any:
