@@ -113,11 +113,8 @@ def _flow_rows(runs: Runs) -> list[Row]:
             np.median(np.abs(one.read("imbalance", place) - one.read("imbalance", 0)).max(1))
         )
     rows = [Row("flow, RK4 0.1: drift", "of order dt^4", f"{drifts[-1]:.1e}", None)]
-    ratios = [float(a / b) for a, b in zip(drifts, drifts[1:], strict=False)]
-    rows += [
-        Row(
-            f"flow, RK4: drift at {a:g} over that at {a / 2:g}", "10 to 40", f"{r:.1f}", 10 < r < 40
-        )
-        for a, r in zip((0.4, 0.2), ratios, strict=True)
-    ]
+    ratios = [float(big / small) for big, small in itertools.pairwise(drifts)]
+    for size, ratio in zip((0.4, 0.2), ratios, strict=True):
+        what = f"flow, RK4: drift at {size:g} over that at {size / 2:g}"
+        rows.append(Row(what, "10 to 40", f"{ratio:.1f}", 10 < ratio < 40))
     return rows

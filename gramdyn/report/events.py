@@ -16,9 +16,9 @@ def draw_events(cells: Sequence[Cell]) -> Picture | None:
         down="step",
         name="events",
         title="First step of each phase",
-        text="First step at which every row w<sub>i</sub> is aligned with the line of a "
-        "(aligned), and at which the loss of the population, in units of |B|&sup2;, is at most 3/8 "
-        "(plateau), 0.01 (grown) and 10<sup>&minus;12</sup> (refined). Line: median over seeds, a "
+        text="First step at which every row w_i is aligned with the line of a "
+        "(aligned), and at which the loss of the population, in units of |B|², is at most 3/8 "
+        "(plateau), 0.01 (grown) and 1e-12 (refined). Line: median over seeds, a "
         "colour an event. Band: 10 to 90 % of them, on the solid lines. A line ends where half of "
         "the runs did not get there in the steps they had.",
         law="From a small start, with one output a of length 1 and steps &eta;, s<sub>i</sub> = "

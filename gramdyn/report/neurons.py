@@ -23,8 +23,7 @@ def draw_gains(cells: Sequence[Cell]) -> Picture | None:
         "gains",
         LineLook("gain v|w|", log=False),
         title="Gains of the neurons over time",
-        text="Gain v<sub>i</sub> |w<sub>i</sub>| of each neuron of one output, |V<sub>i</sub>| "
-        "|w<sub>i</sub>| of several.",
+        text="Gain v_i |w_i| of each neuron of one output, |V_i| |w_i| of several.",
         law="From a small start a gain keeps its sign once it grows. Where the map a&middot;x is "
         "learnt, the gains above 0 add up to |a| and those below to &minus;|a|, up to the angles "
         "left; where all signs agree, only half of it is, and the gains add up to &plusmn;|a|.",
@@ -38,11 +37,11 @@ def draw_target_angles(cells: Sequence[Cell]) -> Picture | None:
         "target_angles",
         LineLook("angle to the map"),
         title="Angles of the neurons to the map over time",
-        text="Angle, in radians, of each row w<sub>i</sub> to the span of the rows of B, with one "
-        "output to the line of a.",
+        text="Angle, in radians, of each row w_i to the span of the rows of B, with one output to "
+        "the line of a.",
         law="From a small start, with |a| = 1 and steps &eta;, the tangent falls as 2 |w<sub>&perp;"
         "</sub>| / (|v + a&middot;w| (1 + &eta;/2)<sup><i>t</i></sup>) by the start's own v and w, "
-        "whatever d and whatever the scale. On n samples it first settles near "
+        "whatever d and whatever the scale, until the neuron has grown. On n samples it first settles near "
         "arctan &radic;(2d/n).",
     )
 
@@ -53,7 +52,9 @@ def _picture(
     there = [cell for cell in cells if cell.has(record)]
     if not there:
         return None
-    (cell,) = last_cells(at_the_smallest(there), None, 1)
+    # Of many inputs the fewest: the more they are, the more alike the neurons start.
+    least = at_the_smallest(at_the_smallest(there), "task.n_inputs")
+    (cell,) = last_cells(least, None, 1)
     curves = _curves(cell, record)
     seeds, neurons = f"The first {_SEEDS} seeds at most", f"first {_NEURONS} neurons at most"
     told = f" {seeds}, a panel each, and of each the {neurons}, a line each."

@@ -4,28 +4,31 @@ from collections.abc import Sequence
 
 from gramdyn.report.cells import Cell
 from gramdyn.report.curves import Curve, curves_of
-from gramdyn.report.lines import BAND_TEXT, LineLook, curve_picture
+from gramdyn.report.lines import LineLook, curve_picture
 from gramdyn.report.picture import Picture
-from gramdyn.report.roles import Roles, at_ends, choose_roles, varying
+from gramdyn.report.roles import Roles, choose_roles, last_cells, told_networks
 from gramdyn.report.styles import Styles
 
 _PARTS = {"whole": "population_loss", "odd": "odd_loss", "even": "even_loss"}
+_LIMIT = 8
 
 
 def draw_population_loss(cells: Sequence[Cell]) -> Picture | None:
     """A panel for the loss and each of its two parts, a colour a value of an axis."""
     there = [cell for cell in cells if cell.has("population_loss")]
+    if not there:
+        return None
     colour = choose_roles(there).colour
-    rest = tuple(name for name in varying(there) if name != colour)
-    curves = _curves(at_ends(there, rest))
-    told = " Of the axes shown by dashes both ends are drawn." if rest else ""
+    chosen = last_cells(there, colour, _LIMIT)
+    curves = _curves(chosen)
     return curve_picture(
         curves,
-        Styles(curves, Roles(colour, "part", rest)),
-        LineLook("loss of the population"),
+        Styles(curves, Roles(colour, "part")),
+        LineLook("loss of the population", band=False),
         name="population_loss",
         title="Loss of the population over time",
-        text=f"1/2 E |f(x) &minus; B x|&sup2; over all inputs x, and its parts. {BAND_TEXT}{told}",
+        text="1/2 E |f(x) − B x|² over all inputs x, and its parts. Line: median over seeds."
+        + told_networks(chosen, there, colour),
         law="f(x) is a linear, odd part, B learnt so far, plus an even one, in which the halves of "
         "ReLU are not yet in balance. The two parts of the loss add up to the whole; the even part "
         "holds the slow directions.",

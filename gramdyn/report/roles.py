@@ -204,9 +204,8 @@ def cell_a_panel(cells: Sequence[Cell], limit: int) -> tuple[str | None, list[Ce
     return facet, last_cells(cells, facet, limit)
 
 
-def at_the_smallest(cells: list[Cell]) -> list[Cell]:
-    """The cells of the smallest start, where its scale varies: there what follows is apart."""
-    name = "weight_scale"
+def at_the_smallest(cells: list[Cell], name: str = "weight_scale") -> list[Cell]:
+    """The cells at the least value of an axis, where it varies; that of the scale by default."""
     if name not in varying(cells):
         return cells
     least = axis_values(cells, name)[0]

@@ -20,8 +20,8 @@ from gramdyn.report.theme import SEQUENTIAL
 
 _TITLE = "share of seeds that learn the map"
 _LEARNT = (
-    "A run has learnt the map if `success` holds at the last saved step, by default if the loss "
-    "of the population is below 0.001 |B|&sup2;. Runs that failed have not learnt it."
+    "A run has learnt the map if success is 1 at the last saved step, by default if the loss "
+    "of the population is below 0.001 |B|². Runs that failed have not learnt it."
 )
 _LAW = (
     "With one output and a small start, a neuron learns the half of the map that the sign of "

@@ -1,0 +1,138 @@
+"""Both layers on samples close in preactivations and readout, with two kernels in closed form."""
+
+from collections.abc import Sequence
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
+import xarray as xr
+from jaxtyping import Array
+from matplotlib.figure import Figure
+
+from gramdyn.data.planted_map import planted_map
+from gramdyn.experiments.pictures import LEGEND, plot_band
+from gramdyn.experiments.planted_runs import Runs, below
+from gramdyn.experiments.registry import Row, claim
+from gramdyn.models.thin import thin_network, widen
+from gramdyn.report.axes import dress, new_figure, set_log_axis
+from gramdyn.systems.losses import SquaredLoss
+from gramdyn.systems.make import make_system
+
+CLOSES = 1e-10  # two exact computations over 2000 steps with flips on the way
+SHAPES = ((6, 4, 1, 5), (8, 3, 2, 6), (12, 5, 3, 4))  # samples, inputs, outputs, neurons
+
+
+def measure() -> xr.DataTree:
+    """Errors of the kernel identities at generic points of some shapes."""
+    with jax.enable_x64(True), jax.default_matmul_precision("highest"):
+        rows = [_identities(*shape) for shape in SHAPES]
+    names = ("kernels", "formula", "spectrum", "decay")
+    columns = zip(*rows, strict=True)
+    found = {name: ("shape", list(column)) for name, column in zip(names, columns, strict=True)}
+    return xr.DataTree.from_dict({"identities": xr.Dataset(found)})
+
+
+def _identities(n: int, d: int, n_outputs: int, width: int) -> list[float]:
+    """Errors of: sum of kernels, their closed forms, spectrum, decay of the loss."""
+    task = planted_map(n_inputs=d, n_outputs=n_outputs, samples_per_input=n / d).cast("float64")
+    network = widen(thin_network(jax.random.key(n), d, width, n_outputs, law="xavier"), d)
+    system = make_system(network, task, loss=SquaredLoss("mean"), coordinates="weights")
+    state = system.initial_state()
+    fields, inputs = system.fields(state), jnp.asarray(task.inputs)
+    jacobian = _jacobian(system, state)
+    kernel = np.asarray(fields.tangent_kernel).reshape(n * n_outputs, -1)
+    mask = np.asarray(inputs @ network.layers[0].matrix().T > 0, np.float64)
+    act, turned = np.asarray(fields.traces[0].act), np.asarray(network.layers[1].matrix())
+    first = np.einsum("mi,ni,ci,ei->mcne", mask, mask, turned, turned)
+    first *= np.asarray(inputs @ inputs.T)[:, None, :, None]
+    second = np.einsum("mi,ni,ce->mcne", act, act, np.eye(n_outputs))
+    formula = (first + second).reshape(kernel.shape)
+    gauss = np.linalg.eigvalsh(jacobian.T @ jacobian)[::-1]
+    values = np.linalg.eigvalsh(kernel)[::-1]
+    shared, top = min(len(gauss), len(values)), values[0]
+    residual = np.asarray(fields.residual).ravel()
+    rate = -(fields.loss_scale**2) * residual @ kernel @ residual
+    slopes = jax.tree.leaves(fields.gradient())
+    square = -float(sum(jnp.sum(slope**2) for slope in slopes))
+    return [
+        float(np.abs(kernel - jacobian @ jacobian.T).max() / top),
+        float(np.abs(kernel - formula).max() / top),
+        float(np.abs(gauss[:shared] - values[:shared]).max() / top),
+        abs(rate / square - 1),
+    ]
+
+
+def _jacobian(system: Array, state: Array) -> np.ndarray:
+    """Derivative of all outputs by all weights, by autodiff, shape (n C, weights)."""
+    rest = system.start.partition()[1]
+    outputs = lambda state: eqx.combine(state, rest)(system.inputs).reshape(-1)  # noqa: E731
+    parts = jax.tree.leaves(jax.jacrev(outputs)(state))
+    return np.concatenate([np.asarray(part).reshape(part.shape[0], -1) for part in parts], axis=1)
+
+
+def draw(trees: Sequence[xr.DataTree]) -> Figure:
+    """Loss of the population: trained on it, and on samples in both coordinates."""
+    runs, population = Runs.of(trees[0]), Runs.of(trees[1])
+    figure = new_figure(5.8, 3.8)
+    axes = figure.subplots()
+    dress(axes, "Loss of the population, the same 32 starts", "steps", "loss")
+    steps = runs.steps()[1:]
+    told = (
+        ("weights", "3 samples an input, weights", "#cc4a3c"),
+        ("gram", "the same, Gram", "#e2a03f"),
+    )
+    plot_band(
+        axes,
+        steps,
+        population.read("population_loss", None)[:, 1:],
+        "#3b72b8",
+        "population",
+    )
+    for name, label, colour in told:
+        values = runs.where(coordinates=name).read("population_loss", None)[:, 1:]
+        if name == "weights":
+            plot_band(axes, steps, values, colour, label)
+        else:
+            axes.plot(steps, np.median(values, axis=0), ":", color="#444b54", label=label)
+    set_log_axis(axes, np.array([1e-10, 1.0]))
+    axes.legend(**LEGEND, loc="lower left")
+    return figure
+
+
+@claim(
+    "planted-closure",
+    source="2606.04476",
+    statement="both layers on samples close in (z, V): Gram coordinates give the run of the weights",
+    configs=("planted-closure", "planted-closure-population"),
+    draw=draw,
+    measure=measure,
+)
+def compare(trees: Sequence[xr.DataTree]) -> list[Row]:
+    """Deviation of the two coordinates, starts of all three, kernels against autodiff."""
+    runs, population = Runs.of(trees[0]), Runs.of(trees[1])
+    weights, gram = (runs.where(coordinates=name) for name in ("weights", "gram"))
+    rows = []
+    for name in ("outputs", "hidden_rows", "readout_rows"):
+        gap = np.abs(weights.read(name, None) - gram.read(name, None)).max()
+        rows.append(below(f"weights less Gram, 2000 steps: {name.replace('_', ' ')}", gap, CLOSES))
+    flips = int(weights.read("flips", None).sum())
+    rows.append(Row("mask flips on the way", "some", f"{flips}", flips > 0))
+    thin, wide = population.weights(0)[0], weights.weights(0)[0]
+    gap = (
+        np.abs(wide[..., : thin.shape[-1]] - thin).max() + np.abs(wide[..., thin.shape[-1] :]).max()
+    )
+    rows.append(
+        Row("start on samples less that on the population", "0", f"{gap:g}", bool(gap == 0))
+    )
+    return [*rows, *_identity_rows(trees[2]["identities"].to_dataset())]
+
+
+def _identity_rows(found: xr.Dataset) -> list[Row]:
+    told = {
+        "kernels": "kernels of both layers - J J^T",
+        "formula": "the same by masks, readout and activations",
+        "spectrum": "their spectrum - that of J^T J",
+        "decay": "dL/dt over -|gradient|^2, less 1",
+    }
+    return [below(what, float(found[name].max()), 1e-13) for name, what in told.items()]
