@@ -23,6 +23,6 @@ def draw_events(cells: Sequence[Cell]) -> Picture | None:
         "the runs did not get there in the steps they had.",
         law="From a small start, with one output a of length 1 and steps &eta;, s<sub>i</sub> = "
         "v<sub>i</sub> + a&middot;w<sub>i</sub> grows by 1 + &eta;/2 a step. Alignment does not "
-        "depend on the scale &sigma; of the start, nor on d; growth comes later by "
+        "depend on the scale &sigma; of the start, and hardly on d; growth comes later by "
         "ln(1/&sigma;)/ln(1 + &eta;/2).",
     )

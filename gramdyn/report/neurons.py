@@ -41,8 +41,8 @@ def draw_target_angles(cells: Sequence[Cell]) -> Picture | None:
         "the line of a.",
         law="From a small start, with |a| = 1 and steps &eta;, the tangent falls as 2 |w<sub>&perp;"
         "</sub>| / (|v + a&middot;w| (1 + &eta;/2)<sup><i>t</i></sup>) by the start's own v and w, "
-        "whatever d and whatever the scale, until the neuron has grown. On n samples it first settles near "
-        "arctan &radic;(2d/n).",
+        "whatever d and whatever the scale, until the neuron has grown. On n samples it first "
+        "settles near arctan &radic;(2d/n).",
     )
 
 

@@ -27,8 +27,8 @@ def draw_population_loss(cells: Sequence[Cell]) -> Picture | None:
         LineLook("loss of the population", band=False),
         name="population_loss",
         title="Loss of the population over time",
-        text="1/2 E |f(x) − B x|² over all inputs x, and its parts. Line: median over seeds."
-        + told_networks(chosen, there, colour),
+        text="1/2 E |f(x) \N{MINUS SIGN} B x|² over all inputs x, and its parts. Line: median "
+        "over seeds." + told_networks(chosen, there, colour),
         law="f(x) is a linear, odd part, B learnt so far, plus an even one, in which the halves of "
         "ReLU are not yet in balance. The two parts of the loss add up to the whole; the even part "
         "holds the slow directions.",

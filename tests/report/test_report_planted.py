@@ -1,5 +1,6 @@
 """Planted maps in the report: seeds that learn, events, losses and neurons, and the summary."""
 
+import jax
 import numpy as np
 import pytest
 import scipy.stats
@@ -40,7 +41,12 @@ DRAWERS = (
 def planted(tmp_path_factory):
     """Two numbers of inputs, three scales, nine seeds of which some learn the map."""
     folder = tmp_path_factory.mktemp("planted") / "run"
-    run_sweep(parse_config(CONFIG), folder)
+    # As from the terminal, and for all threads: strict promotion is for tests of what is computed.
+    jax.config.update("jax_numpy_dtype_promotion", "standard")
+    try:
+        run_sweep(parse_config(CONFIG), folder)
+    finally:
+        jax.config.update("jax_numpy_dtype_promotion", "strict")
     return open(folder)
 
 
