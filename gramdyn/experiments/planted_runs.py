@@ -42,6 +42,10 @@ class Runs:
             {v for node, runs in self.parts for v in np.asarray(node[axis])[runs].tolist()}
         )
 
+    def read_axis(self, axis: str) -> np.ndarray:
+        """Where each run stands on an axis, in the order of `read`."""
+        return np.concatenate([np.asarray(node[axis])[runs] for node, runs in self.parts])
+
     def read(self, name: str, step: int | None = -1) -> Num[np.ndarray, "runs *rest"]:
         """A record, runs first: at an index of the saved times, or at all of them, times last."""
         found = []
