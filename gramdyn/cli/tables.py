@@ -37,6 +37,8 @@ _COLUMNS = (
     ("kernel moved", ("kernel_movement",)),
     ("mask flips", ("flips",)),
     ("modes learned", ("modes_learned",)),
+    ("population loss", ("population_loss_start", "population_loss_end")),
+    ("learnt", ("learnt",)),
     ("step size", ("step_size",)),
 )
 _NOT_AXES = {"missing", "loss_ratio", *(key for _, keys in _COLUMNS for key in keys)}
@@ -58,7 +60,7 @@ def summary_table(tree: xr.DataTree) -> Table:
         rows = rows[:_MOST_ROWS]
     table = Table(title=title, title_justify="left")
     axes = [name for name in dict.fromkeys(k for row in rows for k in row) if name not in _NOT_AXES]
-    shown = [c for c in _COLUMNS if any(row[key] for row in rows for key in c[1])]
+    shown = [c for c in _COLUMNS if any(row.get(key) for row in rows for key in c[1])]
     for name in [*axes, *(title for title, _ in shown)]:
         table.add_column(name, justify="right")
     for row in rows:

@@ -1,5 +1,6 @@
 """Diagnostics of both layers on a planted map that look at every step: phases, drift, rate."""
 
+import math
 from typing import Any, ClassVar
 
 import equinox as eqx
@@ -35,7 +36,7 @@ class _Seen(eqx.Module):
 class Phases(EveryState):
     """First step of each event of learning, and the phase at saved times.
 
-        aligned   all w_i within `angle` of the line of a, and v_i (a.w_i) > 0; zero rows left out
+        aligned   all w_i within `angle` of the line of a, and v_i (a.w_i) > 0; zero rows left out, if not all
         plateau   loss at most 3/8
         grown     loss at most 1e-2
         refined   loss at most 1e-12
@@ -43,7 +44,8 @@ class Phases(EveryState):
     of the loss of the population in units of |B|_F^2; infinite where it never came. `phase` is 0
     (alignment) before `aligned`, then 1 (growth), and 2 (refinement) from `grown` on;
     `plateau_steps` is the number of states within 5e-3 of 1/4. With several outputs there is no
-    line to align with: `aligned` and `plateau` stay infinite.
+    line to align with: `aligned` and `plateau` stay infinite. In float32 the rounding of the loss,
+    some 1e-7, decides about `refined`.
 
     Attributes:
         angle: Largest angle that counts as aligned; None for the larger of 0.1 and 1.5 times what
@@ -88,7 +90,8 @@ class Phases(EveryState):
         angle = max(0.1, 1.5 * fields.noise_angle) if self.angle is None else self.angle
         agree = fields.readout[:, 0] * (fields.hidden @ fields.target[0]) > 0
         good = (fields.target_angles <= angle) & agree
-        return jnp.all(good | (fields.norms == 0))
+        dead = fields.norms == 0
+        return jnp.all(good | dead) & ~jnp.all(dead)
 
     def tell(self, memory: _Seen) -> dict[str, Array]:
         """The events so far."""
@@ -100,7 +103,9 @@ class Phases(EveryState):
 @register("phases")
 def make_phases(angle: float | None = None) -> Phases:
     """First step of alignment, plateau, growth and refinement, and the phase."""
-    return Phases(None if angle is None else check_positive("angle", angle))
+    if angle is not None:
+        check(check_positive("angle", angle) < math.pi / 2, "angle", "be below pi/2", angle)
+    return Phases(angle)
 
 
 class _Drift(eqx.Module):

@@ -14,6 +14,9 @@ _MODULES = (
     *("linear_conservation", "linear_dissipation", "linear_adjacency", "linear_convergence"),
     *("linear_descent", "linear_plateaus", "linear_modes", "linear_riccati", "linear_phases"),
     *("linear_hessian", "linear_saddles", "linear_escape", "linear_data"),
+    *("planted_formulas", "planted_success", "planted_times", "planted_escape"),
+    *("planted_landscape", "planted_scale", "planted_tail", "planted_pairing", "planted_drift"),
+    *("planted_closure", "planted_samples"),
 )
 for _module in _MODULES:
     importlib.import_module(f"gramdyn.experiments.{_module}")

@@ -7,17 +7,18 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import xarray as xr
-from jaxtyping import Array
 from matplotlib.figure import Figure
 
 from gramdyn.data.planted_map import planted_map
 from gramdyn.experiments.pictures import LEGEND, plot_band
 from gramdyn.experiments.planted_runs import Runs, below
 from gramdyn.experiments.registry import Row, claim
+from gramdyn.models.network import Network
 from gramdyn.models.thin import thin_network, widen
 from gramdyn.report.axes import dress, new_figure, set_log_axis
 from gramdyn.systems.losses import SquaredLoss
 from gramdyn.systems.make import make_system
+from gramdyn.systems.network import NetworkSystem
 
 CLOSES = 1e-10  # two exact computations over 2000 steps with flips on the way
 SHAPES = ((6, 4, 1, 5), (8, 3, 2, 6), (12, 5, 3, 4))  # samples, inputs, outputs, neurons
@@ -38,6 +39,7 @@ def _identities(n: int, d: int, n_outputs: int, width: int) -> list[float]:
     task = planted_map(n_inputs=d, n_outputs=n_outputs, samples_per_input=n / d).cast("float64")
     network = widen(thin_network(jax.random.key(n), d, width, n_outputs, law="xavier"), d)
     system = make_system(network, task, loss=SquaredLoss("mean"), coordinates="weights")
+    assert isinstance(system, NetworkSystem)
     state = system.initial_state()
     fields, inputs = system.fields(state), jnp.asarray(task.inputs)
     jacobian = _jacobian(system, state)
@@ -63,7 +65,7 @@ def _identities(n: int, d: int, n_outputs: int, width: int) -> list[float]:
     ]
 
 
-def _jacobian(system: Array, state: Array) -> np.ndarray:
+def _jacobian(system: NetworkSystem, state: Network) -> np.ndarray:
     """Derivative of all outputs by all weights, by autodiff, shape (n C, weights)."""
     rest = system.start.partition()[1]
     outputs = lambda state: eqx.combine(state, rest)(system.inputs).reshape(-1)  # noqa: E731

@@ -5,6 +5,7 @@ it is a degenerate minimum; the non-strict saddles are the others, at the same l
 """
 
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 import xarray as xr
@@ -42,7 +43,7 @@ def measure() -> xr.DataTree:
         run = descend_from(
             hidden, readout, TARGET[:, :1], step_size=ETA, n_steps=STEPS, every=EVERY
         )
-        data = {"loss": (("angle", "step"), np.asarray(run["loss"]))}
+        data: dict[str, Any] = {"loss": (("angle", "step"), np.asarray(run["loss"]))}
         if name == "mixed":
             data |= {key: ("angle", value) for key, value in _by_angle(starts).items()}
         tree[name] = xr.Dataset(data, {"angle": [*ANGLES], "step": run.steps})
@@ -73,7 +74,7 @@ def draw(trees: Sequence[xr.DataTree]) -> Figure:
     dress(left, "Loss from half fits opened by an angle", "steps", "loss")
     for angle, colour in colours_of(ANGLES).items():
         for name, dash in (("mixed", "-"), ("equal", ":")):
-            one = data[name]["loss"].sel(angle=angle)
+            one = data[name].to_dataset()["loss"].sel(angle=angle)
             label = f"{angle:g}" if name == "mixed" else None
             left.plot(one["step"][1:], one[1:], dash, color=colour, linewidth=1.5, label=label)
     left.plot([], [], ":", color="#444b54", label="equal signs, all angles")

@@ -147,7 +147,9 @@ def compare(trees: Sequence[xr.DataTree]) -> list[Row]:
         below("level of 8 constructed points, off", np.abs(family["level"] - wanted).max(), 1e-14),
         below("their gradients", float(family["slope"].max()), 1e-14),
         count("their kinds", told),
-        below("spectra of 7 of them, off the closed form", tree["spectrum"]["gap"].max(), 1e-12),
+        below(
+            "spectra of 7 of them, off the closed form", float(tree["spectrum"]["gap"].max()), 1e-12
+        ),
         _pair_row(),
         _dead_row(),
         below("curvature of a pair of pairs, two outputs: least", -_least_paired(), 1e-12),

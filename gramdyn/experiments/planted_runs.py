@@ -72,12 +72,12 @@ def _is_at(here: Any, value: Any) -> bool:
     return bool(here == value)
 
 
-def below(what: str, found: float, bound: float) -> Row:
+def below(what: str, found: Any, bound: float) -> Row:
     """A number that has to be below a bound."""
     return Row(what, f"below {told(bound)}", told(float(found)), bool(found < bound))
 
 
-def near(what: str, found: float, wanted: float, off: float, digits: int = 4) -> Row:
+def near(what: str, found: Any, wanted: float, off: float, digits: int = 4) -> Row:
     """A number that has to be near another one."""
     good = bool(abs(found - wanted) <= off)
     return Row(what, f"{wanted:.{digits}g} ± {told(off)}", f"{found:.{digits}g}", good)

@@ -105,10 +105,11 @@ def _thin_rows(
     of_normals, of_lengths = jax.random.split(key)
     normals = jax.random.normal(of_normals, (width, n_outputs + width), dtype)
     head, rest = normals[:, :n_outputs], jnp.tril(normals[:, n_outputs:], -1)
-    head = jnp.where(jnp.arange(n_outputs) < n_inputs, head, 0.0)
+    kept = jnp.arange(n_outputs, dtype=dtype) < n_inputs
+    head = jnp.where(kept[None, :], head, 0.0)
     left = n_inputs - n_outputs - jnp.arange(width, dtype=dtype)
     square = jax.random.chisquare(of_lengths, jnp.maximum(left, 1.0), dtype=dtype)
-    rest = jnp.where(left > 0, rest + jnp.diag(jnp.sqrt(square)), 0.0)
+    rest = jnp.where((left > 0)[None, :], rest + jnp.diag(jnp.sqrt(square)), 0.0)
     return jnp.concatenate([head, rest], axis=1)
 
 

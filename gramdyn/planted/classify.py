@@ -1,7 +1,7 @@
 """Which stationary set a point of the loss of one output belongs to."""
 
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 import numpy as np
 from jaxtyping import Float, Shaped
@@ -14,11 +14,18 @@ Kind = Literal[
     "not_stationary",
     "global_min",
     "half_fit_escapable",
-    "spurious_min",
     "nonstrict_saddle",
+    "spurious_min",
     "plateau",
     "other",
 ]
+# In the order in which the rules are asked; where codes are recorded they are places in it.
+KINDS: tuple[str, ...] = get_args(Kind)
+
+# Largest |grad| / (1 + |parameters|) of a stationary point, largest loss of a global minimum.
+_STILL, _LEARNT = 1e-6, 1e-6
+# How near a level is, and below what a neuron is dead, or its gain no longer live.
+_NEAR, _SMALL = 1e-3, 1e-3
 
 
 @dataclass(frozen=True)
@@ -26,8 +33,7 @@ class Classification:
     """What kind of point this is, and the numbers behind it.
 
     Attributes:
-        kind: "not_stationary", "global_min", "half_fit_escapable", "spurious_min",
-            "nonstrict_saddle", "plateau" or "other".
+        kind: One of `KINDS`.
         loss: Loss, in units of |a|^2.
         gradient_norm: |grad| / (1 + |parameters|) of the same problem with |a| = 1.
         smallest_eigenvalue: Smallest eigenvalue of the Hessian, in units of |a|.
@@ -93,19 +99,40 @@ def kinds(hidden: Any, readout: Any, target: Any) -> Shaped[np.ndarray, "*batch"
     Source: derived here, tested.
     """
     rows, turned, wanted = _unit_problem(hidden, readout, target)
-    loss, gains = loss_of(rows, turned, wanted), gains_of(rows, turned)
-    dead = np.any(np.maximum(np.abs(turned[..., 0]), norms_of(rows)) < 1e-3, axis=-1)
-    mixed = np.any(gains > 1e-3, axis=-1) & np.any(gains < -1e-3, axis=-1)
-    half = np.abs(loss - 0.25) < 1e-3
-    found = {
-        "not_stationary": _gradient_norm(rows, turned, wanted) > 1e-6,
-        "global_min": loss < 1e-6,
-        "half_fit_escapable": half & dead,
+    found = kind_rules(
+        _gradient_norm(rows, turned, wanted),
+        loss_of(rows, turned, wanted),
+        gains_of(rows, turned),
+        np.maximum(np.abs(turned[..., 0]), norms_of(rows)),
+    )
+    return np.asarray(np.select(list(found.values()), list(found), KINDS[-1]))
+
+
+def kind_rules(slope: Any, loss: Any, gains: Any, sizes: Any) -> dict[str, Any]:
+    """Whether each rule of `kinds` holds, in order; the first that does decides.
+
+    Written in what arrays of NumPy and of JAX both answer, so that a record of a run and the host
+    read the same rules. A NaN keeps none of them.
+
+    Args:
+        slope: |grad| / (1 + |parameters|) with |a| = 1, shape (...,).
+        loss: Loss, in units of |a|^2, shape (...,).
+        gains: e_i, in units of |a|, shape (..., k).
+        sizes: max(|v_i|, |w_i|) with |a| = 1, shape (..., k).
+
+    Returns:
+        All of `KINDS` but the last one, "other".
+    """
+    half = abs(loss - 0.25) < _NEAR
+    mixed = (gains > _SMALL).any(axis=-1) & (gains < -_SMALL).any(axis=-1)
+    return {
+        "not_stationary": slope > _STILL,
+        "global_min": loss < _LEARNT,
+        "half_fit_escapable": half & (sizes < _SMALL).any(axis=-1),
         "nonstrict_saddle": half & mixed,
         "spurious_min": half,
-        "plateau": np.abs(loss - 0.5) < 1e-3,
+        "plateau": abs(loss - 0.5) < _NEAR,
     }
-    return np.asarray(np.select(list(found.values()), list(found), "other"))
 
 
 def _unit_problem(hidden: Any, readout: Any, target: Any) -> Any:

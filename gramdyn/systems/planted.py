@@ -81,7 +81,8 @@ class PlantedView(ABC):
         across = self.hidden - along @ frame
         sizes = [jnp.sqrt(jnp.sum(part**2, axis=1)) for part in (across, along)]
         angle = jnp.arctan2(*sizes)
-        return jnp.where(self.norms > 0, angle, jnp.asarray(jnp.pi / 2, angle.dtype))
+        # So that a row that is not finite stays NaN.
+        return jnp.where(self.norms == 0, jnp.asarray(jnp.pi / 2, angle.dtype), angle)
 
     def _target_frame(self) -> Float[Array, "C D"]:
         """Orthonormal rows that span those of B; zeros in place of what it lacks."""

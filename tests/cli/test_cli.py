@@ -97,7 +97,7 @@ def test_paper_lists_claims_with_their_sources():
     done = gramdyn("paper", "--list")
     assert done.returncode == 0, done.stderr
     lines = done.stdout.splitlines()
-    assert len(lines) == 19
+    assert len(lines) == 30
     assert all("arXiv" in line or "derived here" in line for line in lines)
 
 

@@ -23,7 +23,7 @@ SEED = 128  # found by trying: the draw below meets every pair of choices, as th
 
 
 def _cases() -> list[tuple]:
-    """Each depth with each number of outputs, four times; all pairs of the other choices are met."""
+    """Each depth with each number of outputs, four times; all pairs of other choices are met."""
     rng = np.random.default_rng(SEED)
     choices = (ACTIVATION_NAMES, LAWS, (False, True), (False, True))
     pairs = [pair for pair in product((1, 2, 3, 4), (1, 2, 3)) for _ in range(4)]

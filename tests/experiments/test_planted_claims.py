@@ -1,0 +1,71 @@
+"""Claims on planted maps: small runs hold, a spoilt record fails, whole claims as long tests."""
+
+import numpy as np
+import pytest
+
+from gramdyn.experiments import CLAIMS, planted_formulas, planted_landscape, reproduce
+from gramdyn.experiments.reproduce import _measure, _results
+
+# Changes that make a claim small, and how one record is spoilt: result, array, what becomes of it.
+SMALL = {
+    "planted-formulas": ([], (0, "hessian", lambda x: x + 1e-6)),
+    "planted-success": (
+        ["sweep.seed={count: 25}", "sweep.network.width=[2, 3, 6]"],
+        (0, "gains", lambda x: 1.01 * x),
+    ),
+    "planted-times": (["sweep.seed={count: 12}"], (0, "phase_steps", lambda x: x + 5)),
+    "planted-escape": (["sweep.seed={count: 3}"], (0, "loss", lambda x: x + 1e-6)),
+    "planted-landscape": ([], (0, "slope", lambda x: x + 1e-9)),
+    "planted-scale": (["sweep.seed={count: 25}"], (0, "success", lambda x: 1 - x)),
+    "planted-tail": (["sweep.seed={count: 3}"], (0, "population_loss", lambda x: x**0.8)),
+    "planted-pairing": (["sweep.seed={count: 12}"], (0, "pair_cosine", lambda x: 0.99 * x)),
+    "planted-drift": (["sweep.seed={count: 10}"], (0, "imbalance_gap", lambda x: x + 1e-9)),
+    "planted-closure": (["sweep.seed={count: 2}"], (0, "outputs", None)),
+    "planted-samples": (
+        ["sweep.task.seed={count: 4}", "sweep.task.n_inputs=[25, 50]"],
+        (0, "success", lambda x: 1 - x),
+    ),
+}
+LONG = ("planted-scale", "planted-pairing", "planted-samples")  # half a minute or more
+
+
+def test_every_claim_has_a_case():
+    assert SMALL.keys() == {name for name in CLAIMS if name.startswith("planted-")}
+
+
+def spoilt(tree, name, change):
+    """The results with one record changed; of the first group alone where nothing is said how."""
+    tree = tree.copy(deep=True)
+    nodes = [node for node in tree.children.values() if name in node.data_vars]
+    for node in nodes if change else nodes[:1]:
+        change_one = change or (lambda x: x + 1e-6)
+        node[name] = node[name].copy(data=change_one(np.asarray(node[name])))
+    return tree
+
+
+@pytest.mark.parametrize(
+    "name",
+    [pytest.param(name, marks=[pytest.mark.slow] if name in LONG else []) for name in SMALL],
+)
+def test_small_runs_hold_and_a_spoilt_record_does_not(name, tmp_path, monkeypatch):
+    monkeypatch.setattr(planted_formulas, "SAMPLES", 400_000)
+    searched = planted_landscape.searched
+    monkeypatch.setattr(planted_landscape, "searched", lambda k, n, seed: searched(k, 3, seed))
+    changes, (place, record, change) = SMALL[name]
+    outcome = reproduce(name, tmp_path, changes=changes)
+    assert outcome.figure.stat().st_size > 10_000
+    assert [row for row in outcome.rows if row.holds is False] == []
+    assert sum(row.holds is True for row in outcome.rows) >= 2
+    claim = CLAIMS[name]
+    trees = [_results(folder) for folder in outcome.folders]
+    if claim.measure is not None:
+        trees.append(_measure(claim.measure, tmp_path / "again"))
+    trees[place] = spoilt(trees[place].load(), record, change)
+    assert any(row.holds is False for row in claim.compare(trees))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", SMALL)
+def test_whole_claims_hold(name, tmp_path):
+    outcome = reproduce(name, tmp_path)
+    assert [row for row in outcome.rows if row.holds is False] == []
