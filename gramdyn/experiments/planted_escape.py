@@ -17,8 +17,7 @@ from gramdyn.experiments.pictures import LEGEND, colours_of
 from gramdyn.experiments.planted_runs import Runs, below, count, near
 from gramdyn.experiments.planted_starts import descend_from
 from gramdyn.experiments.registry import Row, claim
-from gramdyn.planted import cubic_form, escape_time, hessian_matrix, opened_half_fit
-from gramdyn.planted._points import loss_of
+from gramdyn.planted import cubic_form, escape_time, hessian_matrix, loss_of, opened_half_fit
 from gramdyn.report.axes import dress, new_figure
 
 # Angles between the two rows of gains 2 and -1, and steps seen of each.

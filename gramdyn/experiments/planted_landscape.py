@@ -13,15 +13,16 @@ from gramdyn.experiments.planted_starts import descend_from
 from gramdyn.experiments.registry import Row, claim
 from gramdyn.planted import (
     global_minimum,
+    gradient_of,
     half_fit,
     hessian_matrix,
     kinds,
+    loss_of,
     paired_minimum,
     plateau,
     plateau_spectrum,
     ray_spectrum,
 )
-from gramdyn.planted._points import gradient_of, loss_of
 from gramdyn.report.axes import dress, new_figure
 
 D = 6
@@ -101,7 +102,7 @@ def measure() -> xr.DataTree:
     family = xr.Dataset(
         {"level": ("point", np.asarray(levels)), "slope": ("point", np.asarray(slope))}
     )
-    found = [searched(width, 60, width) for width in (2, 3, 4, 5)]
+    found = [searched(width, 40, width) for width in (2, 3, 4, 5)]
     roots = xr.Dataset({"level": ("root", np.concatenate(found))})
     widths = [np.full(len(one), width) for one, width in zip(found, (2, 3, 4, 5), strict=True)]
     roots["width"] = ("root", np.concatenate(widths))

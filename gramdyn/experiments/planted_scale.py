@@ -81,10 +81,9 @@ def _sign_rows(runs: Runs) -> list[Row]:
     """The sign rule of balanced starts, signs of neurons with D >= 0, and what traps a run."""
     balanced = runs.where(init="balanced")
     rule = _mixed_start(balanced) == _learnt(balanced)
-    before, after = runs.weights(0)[1][..., 0], runs.weights(-1)[1][..., 0]
-    # Steps of descent move D, at scale 3 by up to 35. Of balanced starts it is 0 up to rounding.
-    held = np.minimum(runs.read("imbalance", 0), runs.read("imbalance", -1)) > 1e-12
-    kept = (before * after > 0)[held]
+    # Of balanced starts D is 0 up to rounding, on either side.
+    held, kept = _keeps_sign(runs, 1e-12)
+    large = runs.read_axis("weight_scale") > 1
     stuck = np.abs(runs.read("loss") - 0.25) < 1e-3
     equal = runs.read("stationary_kind") == KINDS.index("spurious_min")
     gains = runs.read("gains")
@@ -94,9 +93,21 @@ def _sign_rows(runs: Runs) -> list[Row]:
     )
     return [
         count("balanced, all scales: signs of v at the start say it", rule),
-        count("neurons with D > 0 at start and end that keep their sign", kept),
+        count("scale up to 1: neurons with D > 0 that keep their sign", kept[~large][held[~large]]),
+        Row(
+            "larger scales: neurons with D > 0 that change it",
+            "some: a step of 0.1 moves D by up to 35 there",
+            f"{int(np.sum(held[large] & ~kept[large]))} of {int(np.sum(held[large]))}",
+            None,
+        ),
         Row("runs at 1/4 with live gains of one sign", "nearly all", told, None),
     ]
+
+
+def _keeps_sign(runs: Runs, above: float) -> tuple[np.ndarray, np.ndarray]:
+    """Neurons with an imbalance at the start, and those with the sign of v that they began with."""
+    before, after = runs.weights(0)[1][..., 0], runs.weights(-1)[1][..., 0]
+    return runs.read("imbalance", 0) > above, before * after > 0
 
 
 def _turned_rows(runs: Runs) -> list[Row]:

@@ -5,6 +5,7 @@ trained. Everything here is computed on the host in float64; what trains are the
 `gramdyn.kernels.planted`. One output has the target a, the only row of B.
 """
 
+from gramdyn.planted._points import gradient_of, loss_of
 from gramdyn.planted.classify import Classification, classify, kinds
 from gramdyn.planted.early import (
     alignment_steps,
@@ -36,10 +37,9 @@ from gramdyn.planted.outputs import (
 )
 from gramdyn.planted.samples import active_moment, alignment_angle, sample_rate, typical_rate
 from gramdyn.planted.stationary import global_minimum, half_fit, paired_minimum, plateau
-from gramdyn.planted.thin import READOUT_LAWS, Thin, readout_start, thin, thin_start, thin_target
+from gramdyn.planted.thin import Thin, thin, thin_target
 
 __all__ = [
-    "READOUT_LAWS",
     "Classification",
     "Pairing",
     "Thin",
@@ -55,6 +55,7 @@ __all__ = [
     "escape_time",
     "final_gains",
     "global_minimum",
+    "gradient_of",
     "group_gain",
     "growth_loss",
     "growth_rates",
@@ -69,19 +70,18 @@ __all__ = [
     "imbalance_increment",
     "kinds",
     "loss_levels",
+    "loss_of",
     "opened_half_fit",
     "paired_minimum",
     "pairing",
     "plateau",
     "plateau_spectrum",
     "ray_spectrum",
-    "readout_start",
     "rise_lag_steps",
     "sample_rate",
     "simplex_level",
     "success_probability",
     "thin",
-    "thin_start",
     "thin_target",
     "typical_rate",
 ]

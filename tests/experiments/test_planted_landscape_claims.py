@@ -6,8 +6,7 @@ from scipy.optimize import least_squares
 
 from gramdyn.experiments.planted_escape import opened
 from gramdyn.experiments.planted_starts import descend_from
-from gramdyn.planted import half_fit
-from gramdyn.planted._points import gradient_of, loss_of
+from gramdyn.planted import gradient_of, half_fit, loss_of
 
 TARGET = np.eye(1, 3)
 

@@ -2,18 +2,17 @@
 
 import numpy as np
 import pytest
+from support.planted_starts import drawn
 
 from gramdyn._errors import InputError
+from gramdyn.models import READOUT_LAWS
 from gramdyn.planted import (
-    READOUT_LAWS,
     alignment_steps,
     both_signs,
     early_strengths,
     early_weights,
     final_gains,
-    readout_start,
     success_probability,
-    thin_start,
 )
 from gramdyn.planted._points import gains_of, loss_of
 
@@ -24,9 +23,7 @@ def _starts(
     n: int, k: int, sigma: float, law: str, d: int = 100
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Thin starts of n seeds for one output, and the target."""
-    rows = np.stack([thin_start(seed, d, k, 1, sigma) for seed in range(n)])
-    turned = [readout_start(seed, w, d, 1, sigma, law) for seed, w in enumerate(rows)]
-    return rows, np.stack(turned), np.eye(1, k + 1)
+    return *drawn(n, k, 1, sigma, d=d, law=law), np.eye(1, k + 1)
 
 
 @pytest.mark.parametrize("n_outputs", [1, 2])

@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 from scipy.integrate import solve_ivp
+from support.planted_starts import drawn
 
 from gramdyn._errors import InputError
 from gramdyn.planted import (
@@ -13,22 +14,19 @@ from gramdyn.planted import (
     half_rise_offset,
     half_rise_steps,
     half_rise_time,
-    readout_start,
     rise_lag_steps,
-    thin_start,
 )
 from gramdyn.planted._points import gains_of, loss_of
 
-SIGNS = np.array([1.0, -1.0])
+SIGNS = (1, -1)
 
 
 def _run(descend, n: int, eta: float, n_steps: int, sigma: float = 1e-8, size: float = 1.0):
     """Strengths, and gains and losses after every step, of pairs that learn the map."""
     target = size * np.eye(1, 3)
-    rows = np.stack([thin_start(seed, 100, 2, 1, sigma) for seed in range(n)])
-    turned = [readout_start(s, w, 100, 1, sigma, "balanced", SIGNS) for s, w in enumerate(rows)]
-    strengths = early_strengths(rows, np.stack(turned), target)
-    hidden, readout = descend(rows, np.stack(turned), target, eta, n_steps, every=1)
+    rows, turned = drawn(n, 2, 1, sigma, law="balanced", signs=SIGNS)
+    strengths = early_strengths(rows, turned, target)
+    hidden, readout = descend(rows, turned, target, eta, n_steps, every=1)
     return strengths, np.abs(gains_of(hidden, readout)), loss_of(hidden, readout, target)
 
 

@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+from support.planted_starts import drawn
 
 from gramdyn._errors import InputError
 from gramdyn.planted import (
@@ -10,17 +11,13 @@ from gramdyn.planted import (
     loss_levels,
     paired_minimum,
     pairing,
-    readout_start,
     simplex_level,
-    thin_start,
 )
 from gramdyn.planted._points import gradient_of, loss_of
 
 
 def _starts(n: int, k: int, c: int, sigma: float) -> tuple[np.ndarray, np.ndarray]:
-    rows = np.stack([thin_start(seed, 100, k, c, sigma) for seed in range(n)])
-    turned = [readout_start(seed, w, 100, c, sigma) for seed, w in enumerate(rows)]
-    return rows, np.stack(turned)
+    return drawn(n, k, c, sigma)
 
 
 @pytest.mark.parametrize(("c", "sigma"), [(2, 1.0), (3, 1e-8)])

@@ -1,14 +1,10 @@
-"""Thin coordinates: the same trajectory, and the law of the start for every number of inputs."""
-
-import time
+"""Thin coordinates: the same trajectory, there and back."""
 
 import numpy as np
 import pytest
-from scipy.stats import ks_2samp, kstest, norm
 
 from gramdyn._errors import InputError
-from gramdyn.planted import READOUT_LAWS, readout_start, thin, thin_start, thin_target
-from gramdyn.planted._points import geometry_of, loss_of
+from gramdyn.planted import loss_of, thin, thin_target
 
 
 @pytest.mark.parametrize(
@@ -59,72 +55,12 @@ def test_targets_of_unit_rows_stay_and_those_of_low_rank_are_kept() -> None:
     assert np.any(thin_target(target, 2) == found.target)
 
 
-@pytest.mark.parametrize(("d", "k", "c"), [(7, 3, 2), (4, 3, 2), (2, 3, 1), (2, 2, 3), (60, 2, 1)])
-def test_start_has_the_law_of_the_full_one(d: int, k: int, c: int) -> None:
-    """Norms, angles and overlaps with the target, also for d < C + k and d < C."""
-    n = 1500
-    narrow = np.stack([thin_start(seed, d, k, c, 2.0) for seed in range(n)])
-    wide = 2.0 / np.sqrt(d) * np.random.default_rng(d).normal(size=(n, k, d))
-    summaries = []
-    for rows, own in ((narrow, min(c, d)), (wide, min(c, d))):
-        at = geometry_of(rows)
-        rest = rows[..., own if rows is wide else c :]
-        overlap = np.sum(rest[:, 0] * rest[:, -1], axis=1)
-        ends = at.norms[:, 0], at.norms[:, -1], at.cosine[:, 0, 1], at.cosine[:, 0, -1]
-        summaries.append([*ends, overlap, rows[:, -1, own - 1]])
-    for one, other in zip(*summaries, strict=True):
-        assert ks_2samp(one, other).pvalue > 1e-4
-    unused = narrow[..., min(c, d) : c], narrow[..., c + max(min(k, d - c), 0) :]
-    assert not any(part.any() for part in unused)
-
-
-def test_overlaps_are_normal_and_norms_concentrate_at_a_million_inputs() -> None:
-    begun = time.perf_counter()
-    rows = np.stack([thin_start(seed, 10**6, 3, 1, 1e-8) for seed in range(500)])
-    assert time.perf_counter() - begun < 2.0  # whatever the number of inputs; measured 0.03
-    assert kstest(rows[..., 0].ravel() / 1e-11, norm.cdf).pvalue > 1e-4
-    np.testing.assert_allclose(np.linalg.norm(rows, axis=2), 1e-8, rtol=0.005)
-
-
-@pytest.mark.parametrize("c", [1, 2])
-def test_laws_of_the_readout(c: int) -> None:
-    d, k, sigma = 30, 4, 0.1
-    rows = [thin_start(seed, d, k, c, sigma) for seed in range(600)]
-    sizes = {"chi": 1.0, "balanced": 1.0, "xavier": np.sqrt(c / k), "same": np.sqrt(c / d)}
-    for law in READOUT_LAWS:
-        found = np.stack([readout_start(s, w, d, c, sigma, law) for s, w in enumerate(rows)])
-        size = np.sqrt(np.mean(np.sum(found**2, axis=-1)))
-        assert size == pytest.approx(sigma * sizes[law], rel=0.05)  # 2400 neurons
-        assert abs(np.mean(np.sign(found))) < 4 / np.sqrt(found.size)
-        same = np.allclose(np.linalg.norm(found, axis=-1), np.linalg.norm(rows, axis=-1))
-        assert same == (law == "balanced")
-    assert readout_start(0, rows[0], d, c, sigma).shape == (k, c)
-
-
-def test_given_signs_and_seeds() -> None:
-    rows = thin_start(3, 20, 2, 1, 0.1)
-    np.testing.assert_array_equal(rows, thin_start(3, 20, 2, 1, 0.1))
-    assert np.any(rows != thin_start(4, 20, 2, 1, 0.1))
-    signs = [-1, 1]
-    for law in READOUT_LAWS:
-        found = readout_start(3, rows, 20, 1, 0.1, law, signs)
-        np.testing.assert_array_equal(np.sign(found[:, 0]), signs)
-        drawn = readout_start(3, rows, 20, 1, 0.1, law)
-        np.testing.assert_array_equal(np.abs(found), np.abs(drawn))
-
-
 def test_bad_input_is_refused() -> None:
     rows = np.ones((2, 3))
     for call in (
         lambda: thin(rows, np.ones((1, 4))),
         lambda: thin(np.full((2, 3), np.nan), np.ones((1, 3))),
         lambda: thin(rows, np.ones((1, 3))).widen(np.ones((2, 4))),
-        lambda: thin_start(0, 0, 2, 1, 1.0),
-        lambda: thin_start(-1, 5, 2, 1, 1.0),
-        lambda: thin_start(0, 5, 2, 1, 0.0),
-        lambda: readout_start(0, rows, 5, 1, 1.0, "chi", [1, 0]),
-        lambda: readout_start(0, rows, 5, 2, 1.0, "chi", [1, -1]),
-        lambda: readout_start(0, rows, 5, 1, 1.0, "uniform"),
     ):
         with pytest.raises(InputError):
             call()
