@@ -18,6 +18,7 @@ from gramdyn.planted.classify import KINDS as KINDS
 from gramdyn.planted.classify import kind_rules
 from gramdyn.systems.planted import PlantedView
 
+
 @diagnostic(
     {"hidden_rows": ("neuron", "coordinate"), "readout_rows": ("neuron", "output")},
     needs=PlantedView,
@@ -144,7 +145,8 @@ def pairing(fields: PlantedView) -> dict[str, Array]:
     places, gain = jnp.arange(len(partner)), jnp.abs(fields.gains)
     other = gain[partner]
     ratio = jnp.where(other > 0, gain / jnp.where(other > 0, other, 1.0), jnp.inf)
-    own = (places[:, None] == places) | (partner[:, None] == places) | (partner == places[:, None])
+    chosen = partner[:, None] == places[None, :]
+    own = chosen | chosen.T | jnp.eye(len(places), dtype=bool)
     return {
         "pair_cosine": rows[places, partner],
         "pair_readout_cosine": turned[places, partner],

@@ -36,16 +36,16 @@ class _Seen(eqx.Module):
 class Phases(EveryState):
     """First step of each event of learning, and the phase at saved times.
 
-        aligned   all w_i within `angle` of the line of a, and v_i (a.w_i) > 0; zero rows left out, if not all
+        aligned   all w_i within `angle` of the line of a, and v_i (a.w_i) > 0; zero rows left out
         plateau   loss at most 3/8
         grown     loss at most 1e-2
         refined   loss at most 1e-12
 
-    of the loss of the population in units of |B|_F^2; infinite where it never came. `phase` is 0
-    (alignment) before `aligned`, then 1 (growth), and 2 (refinement) from `grown` on;
-    `plateau_steps` is the number of states within 5e-3 of 1/4. With several outputs there is no
-    line to align with: `aligned` and `plateau` stay infinite. In float32 the rounding of the loss,
-    some 1e-7, decides about `refined`.
+    of the loss of the population in units of |B|_F^2; infinite where it never came, as `aligned`
+    with all rows zero. `phase` is 0 (alignment) before `aligned`, then 1 (growth), and 2
+    (refinement) from `grown` on; `plateau_steps` is the number of states within 5e-3 of 1/4. With
+    several outputs there is no line to align with: `aligned` and `plateau` stay infinite. In
+    float32 the rounding of the loss, some 1e-7, decides about `refined`.
 
     Attributes:
         angle: Largest angle that counts as aligned; None for the larger of 0.1 and 1.5 times what
@@ -103,9 +103,10 @@ class Phases(EveryState):
 @register("phases")
 def make_phases(angle: float | None = None) -> Phases:
     """First step of alignment, plateau, growth and refinement, and the phase."""
-    if angle is not None:
-        check(check_positive("angle", angle) < math.pi / 2, "angle", "be below pi/2", angle)
-    return Phases(angle)
+    if angle is None:
+        return Phases()
+    check(check_positive("angle", angle) < math.pi / 2, "angle", "be below pi/2", angle)
+    return Phases(float(angle))
 
 
 class _Drift(eqx.Module):
