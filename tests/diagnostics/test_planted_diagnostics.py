@@ -221,6 +221,17 @@ def test_members_of_stationary_sets(hidden, readout, kind, place) -> None:
     assert KINDS[moved["stationary_kind"]] == "not_stationary"
 
 
+@pytest.mark.parametrize(
+    ("size", "kind"), [(1.2e-3, "half_fit_escapable"), (1.5e-3, "spurious_min")]
+)
+def test_how_small_a_dead_neuron_is(size, kind) -> None:
+    """Below 1e-3 sqrt(|a|) = 1.3e-3; along the ray that is fit, with v = 0, it is stationary."""
+    hidden, readout = planted.half_fit([SIZE], -SIZE * np.eye(1, 3), n_dead=1)
+    hidden[1, 0] = -size
+    found = seen(point(hidden, readout, [[-SIZE]]), "stationary")
+    assert KINDS[found["stationary_kind"]] == kind
+
+
 def test_one_list_of_kinds() -> None:
     """Codes are stored in run folders: their order is part of the format."""
     assert typing.get_args(Kind) == KINDS

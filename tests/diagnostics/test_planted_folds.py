@@ -144,6 +144,18 @@ def test_what_never_comes() -> None:
     assert np.all(np.isinf(run["phase_steps"]))
 
 
+def test_alignment_asks_for_the_sign() -> None:
+    """Both rows on the line from the start, and v_2 = -p_2 / 2 takes 11 steps to turn."""
+    start = thin_network(jax.random.key(0), 100, 2)
+    weights = jnp.asarray([[-1e-6, 0.0, 0.0], [1e-6, 0.0, 0.0]]), jnp.asarray([[-1e-6, -0.5e-6]])
+    places = lambda net: [layer.weight for layer in net.layers]  # noqa: E731
+    system = make_planted_system(eqx.tree_at(places, start, list(weights)), POPULATION)
+    run = simulate(system, GradientDescent(0.1), 30, Record(["phases"]))
+    # v = (v + p)(1.05)^t / 2 + (v - p)(0.95)^t / 2 is above 0 once (1.05 / 0.95)^t > 3.
+    wanted = np.ceil(np.log(3) / np.log(1.05 / 0.95))
+    assert run["phase_steps"][-1, 0] == wanted == 11
+
+
 def test_several_outputs_have_losses_alone() -> None:
     start = thin_network(jax.random.key(1), 10, 4, 2, sigma=0.5)
     task = planted_map(n_inputs=10, n_outputs=2, singular_values=(2.0, 1.0))
