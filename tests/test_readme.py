@@ -47,6 +47,20 @@ def test_program_of_the_page_on_linear_networks_runs(capsys):
     assert lines[-1].startswith("2 3 0.19245")  # sigma L^(-L/2)
 
 
+def test_program_of_the_page_on_both_layers_runs(capsys):
+    (program,) = blocks("docs/both-layers.md", "python")
+    before = jax.config.jax_enable_x64
+    try:
+        exec(program, {})
+    finally:
+        jax.config.update("jax_enable_x64", before)
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[0].endswith(" 0.875")
+    assert lines[1] == "1.0"  # the sign rule, for every seed
+    assert float(lines[2]) < 1e-12
+    assert lines[-1] == "nonstrict_saddle"
+
+
 def test_program_of_the_hierarchy_page_runs(capsys):
     (program,) = blocks("docs/hierarchy.md", "python")
     scope = {}
@@ -108,7 +122,10 @@ def test_shipped_configs_are_valid(path):
     assert make_plan(load_config(path)).n_runs > 0
 
 
-PAGES = ["README.md", "CONTRIBUTING.md", "benchmarks/README.md", "docs/hierarchy.md"]
+PAGES = [
+    *("README.md", "CONTRIBUTING.md", "benchmarks/README.md"),
+    *("docs/hierarchy.md", "docs/deep-linear.md", "docs/both-layers.md"),
+]
 
 
 @pytest.mark.parametrize("file", PAGES)
