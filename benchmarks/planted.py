@@ -188,8 +188,9 @@ def measure(case: Case, effort: Effort) -> Row:
         "own parts": by_hand(case, population_gradient, thin=True),
         "thin by hand": by_hand(case, textbook_gradient, thin=True),
         "by hand": by_hand(case, textbook_gradient, thin=False),
-        "one at a time": one_at_a_time(case, min(case.seeds, 2)),
     }
+    if jax.default_backend() == "cpu":
+        ways["one at a time"] = one_at_a_time(case, min(case.seeds, 2))
     losses = {name: way() for name, way in ways.items()}
     true = losses["library"]
     difference = {n: float(np.max(np.abs(x - true[: len(x)]))) for n, x in losses.items()}

@@ -85,7 +85,7 @@ def surrogate(fields: NetworkFields) -> dict[str, Array]:
     }
 
 
-@diagnostic({"learning_equation": ("layer",)}, sees_padding=False)
+@diagnostic({"learning_equation": ("layer",)})
 def learning_equation(fields: NetworkFields) -> Float[Array, " L"]:
     """|W^T g - G^T H|_F / |G^T H|_F of each trained layer: rounding, at any time, on any batch.
 
@@ -202,7 +202,7 @@ _COLLAPSE = (
 )
 
 
-@diagnostic(dict.fromkeys(_COLLAPSE, ()), sees_padding=False)
+@diagnostic(dict.fromkeys(_COLLAPSE, ()))
 def collapse(fields: NetworkFields) -> dict[str, Array]:
     """Measures of Neural Collapse of the last hidden layer (see `gramdyn.kernels.collapse`).
 

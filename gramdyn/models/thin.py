@@ -10,6 +10,7 @@ from collections.abc import Sequence
 import equinox as eqx
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jaxtyping import Array, Float
 
 from gramdyn._checks import check, check_known, check_positive_int
@@ -23,7 +24,7 @@ READOUT_LAWS = ("chi", "balanced", "xavier", "same")
 
 def thin_network(
     key: Key,
-    n_inputs: Scalar | int,
+    n_inputs: Scalar | np.ndarray | int,
     width: int,
     n_outputs: int = 1,
     *,

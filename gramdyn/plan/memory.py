@@ -94,9 +94,11 @@ def _unseen(eqn: Any) -> int:
     sizes = [_size(var) for var in eqn.outvars]
     if eqn.primitive.name == "random_bits":
         return (_DRAW - 1) * sum(sizes)
-    # What a loop carries is copied into it.
+    # What a loop carries is copied into it; what it collects has an axis that its body's has not.
     if eqn.primitive.name == "scan":
-        return sum(sizes[: eqn.params["num_carry"]])
+        bodies = [getattr(part, "jaxpr", part) for part in _inner(eqn)]
+        pairs = zip(sizes, eqn.outvars, bodies[0].outvars, strict=True)
+        return sum(size for size, var, own in pairs if var.aval.shape == own.aval.shape)
     return sum(sizes) if eqn.primitive.name == "while" else 0
 
 

@@ -9,6 +9,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 from gramdyn._checks import check
+from gramdyn.kernels.linear import multiply
 from gramdyn.kernels.planted import (
     hessian_product,
     loss_parts,
@@ -135,6 +136,14 @@ class PlantedFields(AbstractFields, PlantedView):
     def loss(self) -> Float[Array, ""]:
         """The loss of the population."""
         return self.population_loss
+
+    @property
+    def watched_loss(self) -> Float[Array, ""]:
+        """The same from the gradient by V: no more to compute, exact to some eps |B|^2."""
+        _, by_readout = self.gradient_rows
+        overlap = multiply(self.hidden, self.target.T)
+        own = jnp.sum(self.readout * (by_readout / 2.0 - overlap / 4.0))
+        return own + self.target_square / 2.0
 
     @property
     def gradient_rows(self) -> tuple[Float[Array, "k m"], Float[Array, "k C"]]:

