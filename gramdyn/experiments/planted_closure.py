@@ -10,6 +10,7 @@ import xarray as xr
 from matplotlib.figure import Figure
 
 from gramdyn.data.planted_map import planted_map
+from gramdyn.experiments.numbers import quantiles
 from gramdyn.experiments.pictures import LEGEND, plot_band
 from gramdyn.experiments.planted_runs import Runs, below
 from gramdyn.experiments.registry import Row, claim
@@ -85,7 +86,7 @@ def draw(trees: Sequence[xr.DataTree]) -> Figure:
     values = runs.where(coordinates="weights").read("population_loss", None)[:, 1:]
     plot_band(axes, steps, values, "#cc4a3c", "on 3 samples an input, weights")
     values = runs.where(coordinates="gram").read("population_loss", None)[:, 1:]
-    axes.plot(steps, np.median(values, axis=0), ":", color="#444b54", label="the same, Gram")
+    axes.plot(steps, quantiles(values)[1], ":", color="#444b54", label="the same, Gram")
     set_log_axis(axes, np.array([1e-10, 1.0]))
     axes.legend(**LEGEND, loc="lower left")
     return figure

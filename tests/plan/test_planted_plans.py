@@ -1,0 +1,100 @@
+"""Plans of planted maps: groups over inputs, starts that agree, mistakes told before a run."""
+
+import jax
+import numpy as np
+import pytest
+from support.chunks import compute, plan_of
+
+from gramdyn import ConfigError, InputError
+from gramdyn.plan import make_plan, parse_config
+
+BASE = """\
+task: {kind: planted_map, n_inputs: 100}
+network: {width: 2, depth: 1, readout: trained, init: chi, weight_scale: 1.0e-8}
+coordinates: thin
+loss: {reduction: mean}
+scheme: {kind: gradient_descent, step_size: 0.1, n_steps: 40}
+precision: float64
+record: {every: 20, of: [loss, planted_weights]}
+"""
+
+
+def test_inputs_share_one_program_and_change_no_other_run():
+    many, one = (
+        plan_of(BASE, f"sweep={{task.n_inputs: {inputs}, seed: [0, 1, 2]}}")
+        for inputs in ([10, 100, 1_000_000], [100])
+    )
+    (group,) = many.groups
+    assert (group.coordinates, len(group.jobs)) == ("thin", 9)
+    assert sum(leaf.nbytes for leaf in jax.tree.leaves(group.build)) < 1000
+    alone = compute(one)
+    found = compute(many)
+    for place, wanted in alone.items():
+        for name, values in wanted.items():
+            np.testing.assert_array_equal(found[place][name], values)
+
+
+def test_a_seed_starts_from_the_same_weights_on_samples_and_on_the_population():
+    changes = ["task.samples_per_input=2", "task.n_inputs=6", "network.weight_scale=0.3"]
+    starts = {}
+    for coordinates in ("thin", "weights", "gram"):
+        runs = compute(plan_of(BASE, *changes, f"coordinates={coordinates}", "sweep.seed=[0, 1]"))
+        starts[coordinates] = [run["hidden_rows"][0] for run in runs.values()]
+    for thin, weights, gram in zip(*starts.values(), strict=True):
+        assert (thin.shape, weights.shape) == ((2, 3), (2, 6))
+        np.testing.assert_allclose(weights, np.pad(thin, ((0, 0), (0, 3))), atol=1e-16)
+        np.testing.assert_allclose(gram, weights, atol=1e-14)
+
+
+def test_widths_have_programs_of_their_own():
+    plan = plan_of(BASE, "sweep.network.width=[2, 3, 4]")
+    assert [group.widths for group in plan.groups] == [(2,), (3,), (4,)]
+    with pytest.raises(InputError, match=r"runtime\.padding.*init chi, drawn in the frame"):
+        plan_of(BASE, "sweep.network.width=[2, 3]", "runtime.padding=always")
+
+
+@pytest.mark.parametrize(
+    ("changes", "told"),
+    [
+        (["task={kind: gaussian, n_samples: 4, n_inputs: 3}"], r"task\.kind: must be planted_map"),
+        (
+            ["task={kind: gaussian, n_samples: 4, n_inputs: 3}", "coordinates=auto"],
+            r"network\.init: chi needs task\.kind: planted_map",
+        ),
+        (["network.init=gaussian"], r"network\.init: must be one of chi, balanced, xavier, same"),
+        (["network.activation=tanh"], r"network\.activation: .*must be relu, but is tanh"),
+        (["network.bias=true"], r"network\.bias: .*must be False"),
+        (["network.readout_bias=true"], r"network\.readout_bias: .*must be False"),
+        (["network.kind=residual"], r"network\.kind: .*must be dense"),
+        (["network.readout=fixed"], r"network\.readout: .*must be trained"),
+        (["network.parametrization=ntk"], r"network\.parametrization: .*must be standard"),
+        (["network.output_scale=2"], r"network\.output_scale: .*must be 1"),
+        (["network.centred=true"], r"network\.centred: .*must be False"),
+        (["network.depth=2"], r"network\.depth: .*must be 1, but is 2"),
+        (["loss.reduction=sum"], r"loss\.reduction: must be mean in coordinates thin"),
+        (["loss.kind=cross_entropy"], r"loss\.kind: must be squared in coordinates thin"),
+        (["precision=float32", "network.weight_scale=1e-18"], r"must be at least 1e-17"),
+        (["network.init=chy"], r"network\.init: unknown init 'chy'; did you mean `chi`"),
+        (["scheme.batch_size=3"], r"coordinates: must be weights for mini-batches"),
+    ],
+)
+def test_mistakes_are_told_with_their_place(changes, told):
+    with pytest.raises(ConfigError, match=rf"<text>(:\d+)?: {told}|<text>.*{told}"):
+        parse_config(BASE, changes=changes)
+
+
+@pytest.mark.parametrize(
+    ("changes", "told"),
+    [
+        (["coordinates=weights"], "give task.samples_per_input"),
+        (["network.signs=[1]"], "be 2 numbers of 1 or -1"),
+        (["task.n_outputs=2", "network.signs=[1, -1]"], "left out for several outputs"),
+        (["scheme={kind: optax, optimizer: adam, step_size: 0.1, n_steps: 5}"], "thin coordinates"),
+        (["record.of=[residual]"], "reads NetworkFields"),
+        (["task.n_outputs=2", "record.of=[strengths]"], "be 1 for diagnostic `strengths`"),
+    ],
+)
+def test_what_would_fail_in_a_run_is_told_before_it(changes, told):
+    with pytest.raises(InputError, match=told) as caught:
+        make_plan(parse_config(BASE, changes=changes))
+    assert "\n" not in str(caught.value)
