@@ -16,7 +16,7 @@ from gramdyn.diagnostics.registry import diagnostic, register
 from gramdyn.kernels.planted import angles, relu_gram
 from gramdyn.planted.classify import KINDS as KINDS
 from gramdyn.planted.classify import kind_rules
-from gramdyn.systems.planted import PlantedView
+from gramdyn.systems.planted_view import PlantedView
 
 
 @diagnostic(

@@ -10,7 +10,7 @@ from jaxtyping import Array, Float, Int
 from gramdyn._checks import check, check_positive
 from gramdyn.diagnostics.base import Dims, EveryState
 from gramdyn.diagnostics.registry import register
-from gramdyn.systems.planted import PlantedView
+from gramdyn.systems.planted_view import PlantedView
 
 EVENTS = ("aligned", "plateau", "grown", "refined")
 # Levels of the loss, in units of |B|_F^2: plateau of one output entered, map grown, map refined.

@@ -17,13 +17,9 @@ from gramdyn.dynamics import GradientDescent, simulate
 from gramdyn.experiments.pictures import LEGEND
 from gramdyn.experiments.planted_runs import below
 from gramdyn.experiments.registry import Row, claim
-from gramdyn.kernels.planted import (
-    gram_step,
-    hessian_product,
-    loss_parts,
-    population_gradient,
-    population_loss,
-)
+from gramdyn.kernels.planted import loss_parts, population_gradient, population_loss
+from gramdyn.kernels.planted_gram import gram_step
+from gramdyn.kernels.planted_hessian import hessian_product
 from gramdyn.models.activations import linear, relu
 from gramdyn.models.layers import Dense
 from gramdyn.models.network import Network

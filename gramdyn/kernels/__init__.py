@@ -65,15 +65,14 @@ from gramdyn.kernels.operators import (
     triple_field,
 )
 from gramdyn.kernels.planted import (
-    gram_step,
-    gram_velocity,
-    hessian_product,
     loss_parts,
     mask_moments,
     population_gradient,
     population_loss,
     relu_gram,
 )
+from gramdyn.kernels.planted_gram import gram_step, gram_velocity
+from gramdyn.kernels.planted_hessian import hessian_product
 from gramdyn.kernels.polar import horizontal_part, nearest_with_gram, polar_factor
 from gramdyn.kernels.spectra import spectrum, top_eigenvalues, top_eigenvalues_of
 from gramdyn.kernels.target_linearity import (

@@ -22,7 +22,9 @@ from gramdyn.systems.make import (
 from gramdyn.systems.moments import MomentFields, MomentSystem
 from gramdyn.systems.network import NetworkSystem
 from gramdyn.systems.network_fields import NetworkFields
-from gramdyn.systems.planted import PlantedFields, PlantedSystem, PlantedView, SampledSystem
+from gramdyn.systems.planted import PlantedFields, PlantedSystem
+from gramdyn.systems.planted_samples import SampledSystem
+from gramdyn.systems.planted_view import PlantedView
 
 __all__ = [
     "CLOSURES",

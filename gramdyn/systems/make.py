@@ -17,7 +17,8 @@ from gramdyn.systems.gram import choose_coordinates, to_gram
 from gramdyn.systems.losses import AbstractLoss, SquaredLoss
 from gramdyn.systems.moments import MomentSystem
 from gramdyn.systems.network import NetworkSystem
-from gramdyn.systems.planted import PlantedSystem, SampledSystem, learns_both_layers
+from gramdyn.systems.planted import PlantedSystem, learns_both_layers
+from gramdyn.systems.planted_samples import SampledSystem
 
 COORDINATES = ("auto", "weights", "gram", "moments", "thin")
 

@@ -11,15 +11,14 @@ from jax import Array
 
 from gramdyn.kernels.planted import (
     angles,
-    gram_step,
-    gram_velocity,
-    hessian_product,
     loss_parts,
     mask_moments,
     population_gradient,
     population_loss,
     relu_gram,
 )
+from gramdyn.kernels.planted_gram import gram_step, gram_velocity
+from gramdyn.kernels.planted_hessian import hessian_product
 
 Point = tuple[Array, Array, Array]
 

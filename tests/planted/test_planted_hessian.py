@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 
 from gramdyn._errors import InputError
-from gramdyn.kernels.planted import hessian_product, population_gradient, population_loss
+from gramdyn.kernels.planted import population_gradient, population_loss
+from gramdyn.kernels.planted_hessian import hessian_product
 from gramdyn.planted import (
     global_minimum,
     half_fit,

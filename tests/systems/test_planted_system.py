@@ -10,7 +10,7 @@ from support.planted_starts import drawn
 import gramdyn as gd
 from gramdyn import InputError
 from gramdyn.data import Population
-from gramdyn.kernels.planted import gram_step
+from gramdyn.kernels.planted_gram import gram_step
 from gramdyn.models import Dense, Network, linear, relu, widen
 from gramdyn.planted import gradient_of, hessian_matrix, loss_of, thin
 from gramdyn.systems import (
