@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 import gramdyn as gd
+from gramdyn.kernels.collapse import neural_collapse
 from gramdyn.kernels.target_linearity import target_linearity
 from gramdyn.models import init_network, make_activation
 from gramdyn.systems import CrossEntropyLoss, make_system
@@ -61,7 +62,10 @@ def test_values_at_the_end_are_those_of_the_network(run, task):
     right = np.argmax(np.asarray(traces[-1].act), axis=1) == np.asarray(task.labels)
     assert found["accuracy"][-1] == right.mean()
     assert float(jnp.max(found["learning_equation"])) < 1e-13
-    assert float(found["collapse_within"][-1]) < float(found["collapse_within"][0])
+    last = network.layers[-1]
+    wanted = neural_collapse(traces[-2].act, task.labels, last.weight, last.bias)
+    np.testing.assert_allclose(found["collapse_within"][-1], wanted.within, rtol=1e-9)
+    np.testing.assert_allclose(found["collapse_duality"][-1], wanted.duality, rtol=1e-9)
     assert np.all((found["surrogate_normalised"] > 0) & (found["surrogate_normalised"] <= 1))
 
 
