@@ -249,7 +249,7 @@ class Config(Strict):
             _check_batches(self)
         if self.coordinates == "moments":
             _check_moments(self.network, self.loss)
-        elif self.coordinates == "thin" or self.starts_thin:
+        elif self.on_population or self.starts_thin:
             _check_planted(self)
         elif self.network.init != "gaussian":
             _refuse("network.init", f"{self.network.init} needs coordinates: moments")
@@ -262,6 +262,16 @@ class Config(Strict):
         """Samples of a mini-batch, None where each step sees all of them."""
         found: int | None = self.scheme.batch_size  # type: ignore[attr-defined]
         return found
+
+    @property
+    def on_population(self) -> bool:
+        """Whether systems see all inputs at once: in thin coordinates, and a task without samples.
+
+        That is what coordinates "auto" mean for one.
+        """
+        if self.coordinates != "auto":
+            return bool(self.coordinates == "thin")
+        return getattr(self.task, "samples_per_input", 0.0) is None
 
     @property
     def starts_thin(self) -> bool:
@@ -281,7 +291,7 @@ def _check_batches(config: Config) -> None:
     """Refuse mini-batches where a step is no gradient of samples."""
     if (kind := config.scheme.kind) == "gradient_flow":  # type: ignore[attr-defined]
         _refuse("scheme.batch_size", f"must be left out with scheme.kind {kind}")
-    if config.coordinates not in ("auto", "weights"):
+    if config.on_population or config.coordinates not in ("auto", "weights"):
         _refuse("coordinates", f"must be weights for mini-batches, but is {config.coordinates}")
 
 
@@ -310,7 +320,7 @@ def _check_planted(config: Config) -> None:
     """Refuse what does not learn both layers of a planted map, or keys that would do nothing."""
     network, task = config.network, config.task
     if (kind := task.kind) != "planted_map":  # type: ignore[attr-defined]
-        if config.coordinates == "thin":
+        if config.on_population:
             _refuse("task.kind", f"must be planted_map for coordinates thin, but is {kind}")
         other = "coordinates: moments or " if network.init in INITS else ""
         _refuse("network.init", f"{network.init} needs {other}task.kind: planted_map")
@@ -327,9 +337,9 @@ def _check_planted(config: Config) -> None:
     if config.precision == "float32" and network.weight_scale < 1e-17:
         # Squares of norms underflow there, and such rows are dead.
         _refuse("network.weight_scale", "must be at least 1e-17 in float32; set precision: float64")
-    if config.coordinates == "thin" and config.loss.kind != "squared":
+    if config.on_population and config.loss.kind != "squared":
         _refuse("loss.kind", f"must be squared in coordinates thin, but is {config.loss.kind}")
-    if config.coordinates == "thin" and config.loss.reduction != "mean":
+    if config.on_population and config.loss.reduction != "mean":
         _refuse("loss.reduction", "must be mean in coordinates thin, as the population's is")
 
 

@@ -39,7 +39,9 @@ class View:
 
 def view_of(config: Config) -> View:
     """How the systems of a configuration see their tasks."""
-    return {"moments": _MOMENTS, "thin": _POPULATION}.get(config.coordinates, _SAMPLES)
+    if config.on_population:
+        return _POPULATION
+    return _MOMENTS if config.coordinates == "moments" else _SAMPLES
 
 
 def _shape(task: Task) -> tuple[int, ...]:

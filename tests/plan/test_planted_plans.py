@@ -5,8 +5,10 @@ import numpy as np
 import pytest
 from support.chunks import compute, plan_of
 
+import gramdyn as gd
 from gramdyn import ConfigError, InputError
 from gramdyn.plan import make_plan, parse_config
+from gramdyn.sweep import run_sweep
 
 BASE = """\
 task: {kind: planted_map, n_inputs: 100}
@@ -98,3 +100,18 @@ def test_what_would_fail_in_a_run_is_told_before_it(changes, told):
     with pytest.raises(InputError, match=told) as caught:
         make_plan(parse_config(BASE, changes=changes))
     assert "\n" not in str(caught.value)
+
+
+def test_auto_means_thin_without_samples_and_whole_tasks_are_an_axis(tmp_path):
+    tasks = (
+        "sweep.task=[{kind: planted_map, n_inputs: 5}, {kind: planted_map, n_inputs: 700}, "
+        "{kind: planted_map, n_inputs: 5, samples_per_input: 2}]"
+    )
+    config = parse_config(BASE, changes=["coordinates=auto", tasks, "sweep.seed=[0, 1]"])
+    assert sorted(group.coordinates for group in make_plan(config).groups) == ["thin", "weights"]
+    run_sweep(config, tmp_path / "run")
+    found = set()
+    for node in gd.open(tmp_path / "run").children.values():
+        places = (np.asarray(node[f"task.{name}"]) for name in ("n_inputs", "samples_per_input"))
+        found |= set(zip(*(place.tolist() for place in places), strict=True))
+    assert found == {(5, np.inf), (700, np.inf), (5, 2.0)}
