@@ -25,7 +25,7 @@ def draw(trees: Sequence[xr.DataTree]) -> Figure:
     runs = Runs.of(trees[0])
     figure = new_figure(10.2, 3.7)
     left, middle, right = figure.subplots(1, 3)
-    ratios, inputs = runs.values(RATIO), runs.values(INPUTS)
+    ratios, inputs = _ratios(runs), runs.values(INPUTS)
     shares = np.asarray([[_share(runs, d, r) for r in ratios] for d in inputs])
     dress(left, "Share that learns", "samples an input", "inputs")
     image = left.imshow(shares, aspect="auto", origin="lower", cmap="viridis", vmin=0, vmax=1)
@@ -48,6 +48,10 @@ def draw(trees: Sequence[xr.DataTree]) -> Figure:
         set_log_axis(axes, np.array([1e-13, 1.0]))
     middle.legend(**LEGEND, loc="upper right")
     return figure
+
+
+def _ratios(runs: Runs) -> list[float]:
+    return [float(ratio) for ratio in runs.values(RATIO)]
 
 
 def _at(runs: Runs, inputs: int, ratio: float) -> Runs:
@@ -78,7 +82,7 @@ def compare(trees: Sequence[xr.DataTree]) -> list[Row]:
 
 
 def _share_rows(runs: Runs, d: int) -> list[Row]:
-    share = {ratio: _share(runs, d, ratio) for ratio in runs.values(RATIO)}
+    share = {ratio: _share(runs, d, ratio) for ratio in _ratios(runs)}
     few, many = max(share[r] for r in share if r < 2), min(share[r] for r in share if r >= 4)
     half = float(np.interp(0.5, list(share.values()), list(share)))
     told_as = ", ".join(f"{ratio:g}: {value:.2f}" for ratio, value in share.items())
@@ -105,9 +109,7 @@ def _loss_rows(runs: Runs) -> list[Row]:
 
 
 def _four_rows(runs: Runs) -> list[Row]:
-    share = {
-        r: float(np.mean(runs.where(**{RATIO: r}).read("success"))) for r in runs.values(RATIO)
-    }
+    share = {r: float(np.mean(runs.where(**{RATIO: r}).read("success"))) for r in _ratios(runs)}
     told_as = ", ".join(f"{ratio:g}: {value:.2f}" for ratio, value in share.items())
     good = share[1.5] == 0 and min(share[r] for r in (4.0, 6.0, 8.0)) >= 0.95
     return [Row("k = 4, d = 50: share that learns", "0 at 1.5, 1 from 4 on", told_as, good)]
@@ -115,7 +117,7 @@ def _four_rows(runs: Runs) -> list[Row]:
 
 def _angle_rows(runs: Runs) -> list[Row]:
     rows = []
-    for ratio in runs.values(RATIO):
+    for ratio in _ratios(runs):
         found = float(np.median(runs.where(**{RATIO: ratio}).read("target_angles")))
         wanted = alignment_angle(round(50 * ratio), 50)
         rows.append(near(f"n = {ratio:g} d: angle at 250 steps", found, wanted, 0.1 * wanted, 3))
@@ -125,7 +127,7 @@ def _angle_rows(runs: Runs) -> list[Row]:
 def _rate_rows(runs: Runs) -> list[Row]:
     """Factor of the training loss a step, seed by seed, from the active second moments."""
     rows = []
-    for ratio in runs.values(RATIO):
+    for ratio in _ratios(runs):
         one = runs.where(**{RATIO: ratio})
         found, seeds = _end_rates(one), one.read_axis("task.seed")
         hidden, readout = one.weights(-1)
