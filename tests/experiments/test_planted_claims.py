@@ -71,6 +71,7 @@ def test_small_runs_hold_and_a_spoilt_record_does_not(name, tmp_path, monkeypatc
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(1500)  # the longest takes 100 s on two free cores
 @pytest.mark.parametrize("name", SMALL)
 def test_whole_claims_hold(name, tmp_path):
     check_claim(name, tmp_path, [])
