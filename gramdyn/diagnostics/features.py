@@ -220,11 +220,11 @@ def collapse(fields: NetworkFields) -> dict[str, Array]:
     return dict(zip(_COLLAPSE, found, strict=True))
 
 
-@diagnostic({"accuracy": ()}, sees_padding=False)
+@diagnostic({"accuracy": ()})
 def accuracy(fields: NetworkFields) -> Float[Array, ""]:
     """Share of training samples whose largest output is that of their largest target.
 
-    Of one output: whose sign is the target's.
+    Of one output: whose sign is the target's. Ties are up to rounding, such as at a centred start.
     """
     outputs, targets = fields.outputs, fields.targets
     if targets.shape[1] == 1:

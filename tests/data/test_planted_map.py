@@ -32,6 +32,7 @@ def test_a_larger_ratio_has_the_samples_of_a_smaller_one_first():
     small, large = (planted_map(n_inputs=7, samples_per_input=r, seed=3) for r in (1.5, 4.0))
     assert (small.n_samples, large.n_samples) == (10, 28)
     np.testing.assert_array_equal(small.inputs, large.inputs[:10])
+    assert planted_map(n_inputs=7, samples_per_input=0.01).n_samples == 1  # never none
     other = planted_map(n_inputs=7, samples_per_input=4.0, seed=4)
     assert np.all(large.inputs != other.inputs)
 

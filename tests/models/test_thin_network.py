@@ -82,9 +82,26 @@ def test_a_key_means_the_same_numbers_for_every_number_of_inputs_and_scale(law):
 
 @pytest.mark.parametrize("law", READOUT_LAWS)
 def test_given_signs_change_signs_alone(law):
-    _, found = drawn(4, 2, 1, 0.1, law=law, signs=(-1, 1))
-    np.testing.assert_array_equal(np.sign(found[..., 0]), np.broadcast_to([-1, 1], (4, 2)))
-    np.testing.assert_array_equal(np.abs(found), np.abs(drawn(4, 2, 1, 0.1, law=law)[1]))
+    """Sizes to the last bit or so: two programs may round a quotient differently."""
+    _, found = drawn(50, 2, 1, 0.1, law=law, signs=(-1, 1))
+    np.testing.assert_array_equal(np.sign(found[..., 0]), np.broadcast_to([-1, 1], (50, 2)))
+    plain = drawn(50, 2, 1, 0.1, law=law)[1]
+    np.testing.assert_allclose(np.abs(found), np.abs(plain), rtol=1e-15)
+
+
+@pytest.mark.parametrize("c", [1, 2])
+def test_a_key_means_the_same_numbers_for_every_law(c):
+    """The same W and directions of V; xavier and same are the same normal numbers, scaled."""
+    d, k = 30, 4
+    starts = {law: drawn(20, k, c, 0.1, d=d, law=law) for law in READOUT_LAWS}
+    rows, turned = starts["chi"]
+    directions = turned / np.linalg.norm(turned, axis=-1, keepdims=True)
+    for hidden, readout in starts.values():
+        np.testing.assert_allclose(hidden, rows, rtol=1e-14)
+        along = np.sum(readout * directions, axis=-1)
+        np.testing.assert_allclose(along, np.linalg.norm(readout, axis=-1), rtol=1e-14)
+    scaled = starts["xavier"][1] * np.sqrt(k), starts["same"][1] * np.sqrt(d)
+    np.testing.assert_allclose(*scaled, rtol=1e-14)
 
 
 @pytest.mark.parametrize("dtype", [jnp.float32, jnp.float64])
@@ -97,6 +114,22 @@ def test_layers_and_traced_numbers(dtype):
     traced = jax.jit(lambda d, sigma: build(d, sigma=sigma))(jnp.asarray(20.0), jnp.asarray(0.5))
     for one, two in zip(jax.tree.leaves(network), jax.tree.leaves(traced), strict=True):
         np.testing.assert_allclose(one, two, rtol=1e-5 if dtype == jnp.float32 else 1e-12)
+
+
+@pytest.mark.parametrize("law", READOUT_LAWS)
+def test_a_batch_over_inputs_and_scales_is_each_start_alone(law):
+    """d below, at and far above C + k = 5 in one program; rounding of another program."""
+    build = functools.partial(thin_network, jax.random.key(5), width=3, n_outputs=2, law=law)
+    inputs, scales = (1, 2, 3, 5, 10**6), (1.0, 0.5, 1e-8, 1e-16, 2.0)
+    stacked = jax.vmap(lambda d, sigma: build(d, sigma=sigma))(
+        jnp.asarray(inputs, jnp.float64), jnp.asarray(scales)
+    )
+    for i, (d, sigma) in enumerate(zip(inputs, scales, strict=True)):
+        alone = build(d, sigma=sigma)
+        # The variance of the entries of W, which kernels at infinite width read.
+        np.testing.assert_allclose(alone.layers[0].weight_variance, sigma**2 / d, rtol=1e-14)
+        for one, many in zip(jax.tree.leaves(alone), jax.tree.leaves(stacked), strict=True):
+            np.testing.assert_allclose(many[i], one, rtol=1e-12)
 
 
 @pytest.mark.parametrize("d", [2, 3, 5, 40])
