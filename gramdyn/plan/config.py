@@ -247,6 +247,9 @@ class Config(Strict):
     def _check(self) -> "Config":
         if self.batch_size is not None:
             _check_batches(self)
+        if self.network.signs is not None and not self.starts_thin:
+            laws = ", ".join(READOUT_LAWS)
+            _refuse("network.signs", f"belong to both layers of a planted map, with init {laws}")
         if self.coordinates == "moments":
             _check_moments(self.network, self.loss)
         elif self.on_population or self.starts_thin:

@@ -74,6 +74,10 @@ def test_widths_have_programs_of_their_own():
             ["network.activation=tanh"],
             r"<text>:2: network\.activation: .*must be relu, but is tanh",
         ),
+        (
+            ["network.init=gaussian", "network.signs=[1, -1]"],
+            r"network\.signs: belong to both layers",
+        ),
         (["network.bias=true"], r"<text>:2: network\.bias: .*must be False"),
         (["network.readout_bias=true"], r"<text>:2: network\.readout_bias: .*must be False"),
         (["network.kind=residual"], r"<text>:2: network\.kind: .*must be dense"),
