@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
+from gramdyn._checks import check
 from gramdyn._errors import InputError
 from gramdyn.data.task import Task, make_task
 
@@ -18,6 +19,8 @@ def arrays(
     inputs: str = "inputs",
     targets: str = "targets",
     labels: str | None = None,
+    heldout_inputs: str | None = None,
+    heldout_targets: str | None = None,
 ) -> Task:
     """Task from a file that `numpy.savez` wrote; the numbers are taken as they are.
 
@@ -26,6 +29,8 @@ def arrays(
         inputs: Name of the array of inputs in the file, shape (n, d).
         targets: Name of the array of targets, shape (n, C) or (n,).
         labels: Name of the array of class indices, shape (n,), or None if there is none.
+        heldout_inputs: Name of the inputs of samples that are not trained on, or None.
+        heldout_targets: Name of their targets; goes with `heldout_inputs`.
 
     Returns:
         Task whose notes hold the file's path and SHA-256.
@@ -35,11 +40,18 @@ def arrays(
             refuses.
     """
     path = _check_file(path)
-    names = {"inputs": inputs, "targets": targets} | ({"labels": labels} if labels else {})
+    both = (heldout_inputs is None) == (heldout_targets is None)
+    check(both, "heldout_targets", "be given with heldout_inputs, and only so", heldout_targets)
+    wanted = {"inputs": inputs, "targets": targets, "labels": labels}
+    wanted |= {"heldout_inputs": heldout_inputs, "heldout_targets": heldout_targets}
+    names = {role: name for role, name in wanted.items() if name is not None}
     notes = (("path", str(path)), ("sha256", hashlib.sha256(path.read_bytes()).hexdigest()))
     stored = _read(path, names)
+    held_out = None
+    if heldout_inputs is not None:
+        held_out = stored.pop("heldout_inputs"), stored.pop("heldout_targets")
     try:
-        return make_task(**stored, name="arrays", notes=notes)
+        return make_task(**stored, name="arrays", notes=notes, held_out=held_out)
     except InputError as error:
         raise InputError(f"{path}: {error}") from error
 

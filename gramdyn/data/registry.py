@@ -4,21 +4,29 @@ from collections.abc import Callable
 
 from gramdyn._errors import InputError
 from gramdyn.data.arrays import arrays
+from gramdyn.data.clusters import clusters
 from gramdyn.data.digits import digits, mnist5k
 from gramdyn.data.gaussian import gaussian
 from gramdyn.data.linear_map import linear_map
+from gramdyn.data.modular_addition import modular_addition
+from gramdyn.data.monomials import monomials
 from gramdyn.data.orthogonal import orthogonal
 from gramdyn.data.planted_map import planted_map
+from gramdyn.data.swiss_roll import swiss_roll
 from gramdyn.data.task import Task
 
 TASKS: dict[str, Callable[..., Task]] = {
     "arrays": arrays,
+    "clusters": clusters,
     "digits": digits,
     "gaussian": gaussian,
     "linear_map": linear_map,
     "mnist5k": mnist5k,
+    "modular_addition": modular_addition,
+    "monomials": monomials,
     "orthogonal": orthogonal,
     "planted_map": planted_map,
+    "swiss_roll": swiss_roll,
 }
 
 

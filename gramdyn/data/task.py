@@ -9,10 +9,22 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Int
 
-from gramdyn._checks import check_matrix, check_real
+from gramdyn._checks import check, check_matrix, check_real
 from gramdyn._errors import InputError
 
 Notes = tuple[tuple[str, str | float | int], ...]
+
+
+class HeldOut(eqx.Module):
+    """Samples that nothing is trained on.
+
+    Attributes:
+        inputs: One sample a row, shape (m, d).
+        targets: Shape (m, C).
+    """
+
+    inputs: Float[Array | np.ndarray, "m d"]
+    targets: Float[Array | np.ndarray, "m C"]
 
 
 class Task(eqx.Module):
@@ -31,6 +43,7 @@ class Task(eqx.Module):
             then share it.
         planted_map: What the targets are of the first inputs, in a frame where they are no map of
             the others, shape (C, C); None for targets that are not planted so.
+        held_out: Samples that are not trained on, to be looked at alone; None without any.
     """
 
     inputs: Float[Array | np.ndarray, "n d"]
@@ -40,6 +53,7 @@ class Task(eqx.Module):
     notes: Notes = eqx.field(static=True, default=())
     input_gram: Float[Array | np.ndarray, "n n"] | None = None
     planted_map: Float[Array | np.ndarray, "C C"] | None = None
+    held_out: HeldOut | None = None
 
     @property
     def n_samples(self) -> int:
@@ -56,6 +70,11 @@ class Task(eqx.Module):
         """Number of outputs C."""
         return self.targets.shape[1]
 
+    @property
+    def n_heldout(self) -> int:
+        """Number of samples that are held out."""
+        return 0 if self.held_out is None else self.held_out.inputs.shape[0]
+
     def cast(self, dtype: Any) -> "Task":
         """The same task as jax arrays of one floating dtype; labels become int32.
 
@@ -71,13 +90,10 @@ class Task(eqx.Module):
         """
         wanted = _check_dtype(dtype)
         labels = None if self.labels is None else jnp.asarray(self.labels, dtype=jnp.int32)
-        inputs = jnp.asarray(self.inputs, dtype=wanted)
-        targets = jnp.asarray(self.targets, dtype=wanted)
-        gram, planted = (
-            None if array is None else jnp.asarray(array, dtype=wanted)
-            for array in (self.input_gram, self.planted_map)
-        )
-        return Task(inputs, targets, labels, self.name, self.notes, gram, planted)
+        numbers = replace(self, labels=None)
+        cast = jax.tree.map(lambda leaf: jnp.asarray(leaf, dtype=wanted), numbers)
+        found: Task = replace(cast, labels=labels)
+        return found
 
     def with_gram(self) -> "Task":
         """The same task with the Gram of its inputs, which Gram coordinates then take from here.
@@ -94,6 +110,7 @@ def make_task(
     labels: Any = None,
     name: str = "arrays",
     notes: Notes = (),
+    held_out: tuple[Any, Any] | None = None,
 ) -> Task:
     """Task from arrays, everything checked.
 
@@ -103,6 +120,7 @@ def make_task(
         labels: Class index of each sample, whole numbers of at least 0, shape (n,), or None.
         name: Which function made the task.
         notes: How it was made, as pairs (word, value).
+        held_out: Inputs and targets of samples that are not trained on, or None.
 
     Returns:
         The task, with copies of the arrays in float64.
@@ -110,21 +128,33 @@ def make_task(
     Raises:
         InputError: Wrong axes, no sample, NaN or inf, not real numbers, or lengths that differ.
     """
-    inputs = check_matrix("inputs", inputs)
-    targets = check_matrix("targets", _as_columns(targets))
-    _check_length("targets", targets, len(inputs))
+    inputs, targets = _check_samples(inputs, targets)
     if labels is not None:
         labels = _check_labels(labels, len(inputs))
-    for array in (inputs, targets, labels):
-        if array is not None:
-            array.setflags(write=False)  # jax may share this memory
-    return Task(inputs, targets, labels, name, notes)
+        labels.setflags(write=False)
+    others = None if held_out is None else HeldOut(*_check_samples(*held_out, "held-out "))
+    if others is not None:
+        for told, array, like in (
+            ("held-out inputs", others.inputs, inputs),
+            ("held-out targets", others.targets, targets),
+        ):
+            demand = f"have {like.shape[1]} columns like those trained on"
+            check(array.shape[1] == like.shape[1], told, demand, array.shape[1])
+    return Task(inputs, targets, labels, name, notes, held_out=others)
 
 
-def _as_columns(targets: Any) -> np.ndarray:
-    """Targets with one axis become one column."""
-    array = check_real("targets", targets)
-    return array[:, None] if array.ndim == 1 else array
+def _check_samples(
+    inputs: Any, targets: Any, kind: str = ""
+) -> tuple[Float[np.ndarray, "n d"], Float[np.ndarray, "n C"]]:
+    """Inputs and targets as new matrices of equal length; targets with one axis are a column."""
+    inputs = check_matrix(f"{kind}inputs", inputs)
+    columns = check_real(f"{kind}targets", targets)
+    columns = columns[:, None] if columns.ndim == 1 else columns
+    targets = check_matrix(f"{kind}targets", columns)
+    _check_length(f"{kind}targets", targets, len(inputs))
+    for array in (inputs, targets):
+        array.setflags(write=False)  # jax may share this memory
+    return inputs, targets
 
 
 def _check_length(name: str, array: np.ndarray, n_samples: int) -> None:

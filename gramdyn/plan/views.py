@@ -45,7 +45,7 @@ def view_of(config: Config) -> View:
 
 
 def _shape(task: Task) -> tuple[int, ...]:
-    return task.n_samples, task.n_inputs, task.n_outputs
+    return task.n_samples, task.n_inputs, task.n_outputs, task.n_heldout
 
 
 def _samples(config: Config, tasks: Sequence[Task]) -> list[Any]:
@@ -65,7 +65,7 @@ def _samples(config: Config, tasks: Sequence[Task]) -> list[Any]:
 
 def _takes_gram(config: Config, task: Task) -> bool:
     """Whether systems of this task may be in Gram coordinates."""
-    if config.coordinates != "auto" or config.batch_size is not None:
+    if config.coordinates != "auto" or config.batch_size is not None or task.n_heldout:
         return config.coordinates == "gram"
     return choose_coordinates(task.n_samples, task.n_inputs) == "gram"
 

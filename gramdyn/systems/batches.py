@@ -23,9 +23,8 @@ class BatchFields(NetworkFields):
     """
 
     def __init__(self, whole: NetworkFields, batch: NetworkFields):
-        super().__init__(
-            whole.network, whole.inputs, whole.targets, whole.loss_function, whole.offset
-        )
+        seen = whole.inputs, whole.targets, whole.loss_function, whole.offset
+        super().__init__(whole.network, *seen, whole._held_out)
         self.batch = batch
 
     @property
@@ -114,6 +113,7 @@ def in_batches(system: NetworkSystem, key: Key, size: int, n_steps: int) -> Batc
         system.targets,
         system.loss,
         system.offset,
+        system.held_out,
         order=order.astype(jnp.int32),
         size=size,
         step=jnp.zeros((), jnp.int32),

@@ -64,13 +64,18 @@ def make_system(
     _check_shapes(network, task)
     inputs, targets = jnp.asarray(task.inputs), jnp.asarray(task.targets)
     offset = network(inputs) if centred else None
+    if task.held_out is not None:
+        # Gram coordinates know the first layer on the training set alone.
+        check(coordinates != "gram", "coordinates", "be weights with samples held out", coordinates)
+        check(not centred, "centred", "be false with samples held out", centred)
+        coordinates = "weights"
     if coordinates == "auto":
         coordinates = choose_coordinates(*inputs.shape)
     start, origin = network, None
     if coordinates == "gram":
         gram = None if task.input_gram is None else jnp.asarray(task.input_gram)
         start, origin = Network((to_gram(first, inputs, gram), *network.layers[1:])), first
-    arrays = start, origin, inputs, targets, loss, offset
+    arrays = start, origin, inputs, targets, loss, offset, task.held_out
     if task.planted_map is None or centred or not learns_both_layers(network):
         return NetworkSystem(*arrays)
     return SampledSystem(*arrays, planted_map=jnp.asarray(task.planted_map))

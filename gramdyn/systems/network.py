@@ -8,6 +8,7 @@ import equinox as eqx
 import jax
 from jaxtyping import Array, Float
 
+from gramdyn.data.task import HeldOut
 from gramdyn.models.layers import Dense, GramDense
 from gramdyn.models.network import Network
 from gramdyn.systems.base import AbstractSystem
@@ -28,6 +29,7 @@ class NetworkSystem(AbstractSystem):
         targets: Training targets, shape (n, C).
         loss: Loss of outputs and targets.
         offset: Subtracted from what the network gives, shape (n, C), or None.
+        held_out: Samples that nothing is trained on, for those who look, or None.
     """
 
     start: Network
@@ -36,6 +38,7 @@ class NetworkSystem(AbstractSystem):
     targets: Float[Array, "n C"]
     loss: AbstractLoss
     offset: Float[Array, "n C"] | None = None
+    held_out: HeldOut | None = None
 
     @property
     def coordinates(self) -> str:
@@ -55,7 +58,7 @@ class NetworkSystem(AbstractSystem):
         """The fields on the training set."""
         network = eqx.combine(state, self.start.partition()[1])
         inputs = None if self.coordinates == "gram" else self.inputs
-        return NetworkFields(network, inputs, self.targets, self.loss, self.offset)
+        return NetworkFields(network, inputs, self.targets, self.loss, self.offset, self.held_out)
 
     def velocity(self, state: Network, fields: NetworkFields | None = None) -> Network:
         """Minus the loss gradient, in the coordinates of the state."""

@@ -9,6 +9,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float
 
 from gramdyn._checks import check
+from gramdyn.data.task import HeldOut
 from gramdyn.kernels.fields import drive
 from gramdyn.kernels.gram import tangent_kernel
 from gramdyn.kernels.operators import Path, reversed_path
@@ -35,17 +36,27 @@ class NetworkFields(AbstractFields):
         targets: Float[Array, "n C"],
         loss: AbstractLoss,
         offset: Float[Array, "n C"] | None = None,
+        held_out: HeldOut | None = None,
     ):
         self.network = network
         self.inputs = inputs
         self.targets = targets
         self.loss_function = loss
         self.offset = offset
+        self._held_out = held_out
 
     @property
     def trained_on(self) -> "NetworkFields":
         """The fields by which this step is made: these, or those of a batch."""
         return self
+
+    @cached_property
+    def held_out(self) -> "NetworkFields | None":
+        """The fields on the samples that are held out, None where there are none."""
+        if self._held_out is None:
+            return None
+        seen = jnp.asarray(self._held_out.inputs), jnp.asarray(self._held_out.targets)
+        return NetworkFields(self.network, *seen, self.loss_function)
 
     @property
     def loss_scale(self) -> float:
