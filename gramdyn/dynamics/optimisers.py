@@ -2,7 +2,7 @@
 
 import inspect
 from collections.abc import Callable
-from functools import cache
+from functools import cache, partial
 from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
@@ -12,10 +12,18 @@ import jax
 from gramdyn._checks import check_known
 from gramdyn._types import Scalar
 from gramdyn.dynamics.schemes import AbstractScheme, Relative, Step, check_step
+from gramdyn.dynamics.whitening import gram_whitening
 from gramdyn.systems.base import AbstractSystem
 
 if TYPE_CHECKING:
     import optax
+
+WHITENINGS: dict[str, Callable[[Any], Any]] = {
+    "none": lambda inner: inner,
+    "svd": gram_whitening,
+    "newton_schulz": partial(gram_whitening, method="newton_schulz"),
+    "rotation": partial(gram_whitening, keep="rotation"),
+}
 
 # Plain, momentum and Nesterov descent act on each gradient by fixed numbers; the others do not.
 _LINEAR = ("sgd",)
@@ -50,6 +58,7 @@ class Optax(AbstractScheme):
         make: Name of an optimiser in optax, or a function learning rate -> gradient transformation.
         step_size: Learning rate, a number or `Relative`.
         options: Further keyword arguments of the named optimiser, as (name, value) pairs.
+        whitening: "none", or what is kept of each step of a matrix: see `WHITENINGS`.
         linear: Whether the steps are linear in the gradients; false unless the optimiser is "sgd".
             Elementwise optimisers such as Adam are not, so they need weight coordinates.
     """
@@ -57,6 +66,7 @@ class Optax(AbstractScheme):
     make: "str | Callable[[Scalar], optax.GradientTransformation]" = eqx.field(static=True)
     step_size: Step
     options: tuple[tuple[str, Any], ...] = eqx.field(static=True, default=())
+    whitening: str = eqx.field(static=True, default="none")
     linear: bool = eqx.field(static=True, default=False)
 
     def __init__(
@@ -64,6 +74,7 @@ class Optax(AbstractScheme):
         make: "str | Callable[[Scalar], optax.GradientTransformation]",
         step_size: Step,
         options: tuple[tuple[str, Any], ...] = (),
+        whitening: str = "none",
     ):
         if isinstance(make, str):
             check_known("optimiser", make, known_optimisers())
@@ -71,15 +82,19 @@ class Optax(AbstractScheme):
             for name, _ in options:
                 check_known(f"option of {make}", name, allowed)
         check_step(step_size)
+        check_known("whitening", whitening, WHITENINGS)
         self.make, self.step_size, self.options = make, step_size, options
-        self.linear = make in _LINEAR
+        self.whitening = whitening
+        self.linear = make in _LINEAR and whitening == "none"
 
     def transformation(self) -> Any:
         """The gradient transformation itself."""
         assert not isinstance(self.step_size, Relative)
         if isinstance(self.make, str):
-            return getattr(_optax(), self.make)(self.step_size, **dict(self.options))
-        return self.make(self.step_size)
+            inner = getattr(_optax(), self.make)(self.step_size, **dict(self.options))
+        else:
+            inner = self.make(self.step_size)
+        return WHITENINGS[self.whitening](inner)
 
     def init(self, state: Any) -> Any:
         """State of the optimiser."""

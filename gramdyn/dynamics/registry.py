@@ -65,7 +65,15 @@ def make_gradient_flow(
 
 @register_scheme("optax")
 def make_optax(
-    *, optimizer: str, step_size: Step, options: dict[str, Any] | None = None
+    *,
+    optimizer: str,
+    step_size: Step,
+    options: dict[str, Any] | None = None,
+    whitening: Literal["none", "svd", "newton_schulz", "rotation"] = "none",
 ) -> AbstractScheme:
-    """Any optimiser of optax by name, with its further keyword arguments as `options`."""
-    return Optax(optimizer, step_size, tuple((options or {}).items()))
+    """Any optimiser of optax by name, with its further keyword arguments as `options`.
+
+    Its steps may be reduced to what moves the weight Grams, by the exact polar factor or by
+    Newton-Schulz, or to what does not: see `gramdyn.gram_whitening`.
+    """
+    return Optax(optimizer, step_size, tuple((options or {}).items()), whitening)

@@ -3,13 +3,15 @@
 from typing import TYPE_CHECKING, Any
 
 import jax
-from jaxtyping import Array, Float
+from jaxtyping import Array
 
 from gramdyn._checks import check, check_known, check_positive_int
 from gramdyn.kernels.polar import METHODS, nearest_with_gram
 
 if TYPE_CHECKING:
     import optax
+
+PARTS = ("gram", "rotation")
 
 
 def gram_whitening(
@@ -18,6 +20,7 @@ def gram_whitening(
     method: str = "svd",
     steps: int = 10,
     reshape_nd: bool = False,
+    keep: str = "gram",
 ) -> "optax.GradientTransformation":
     """An optax optimiser whose step of each matrix is polar(W (W + U)^T) (W + U) - W.
 
@@ -34,12 +37,15 @@ def gram_whitening(
         reshape_nd: Whether arrays with more axes, such as kernels of convolutions, are taken as
             matrices (first axis, rest); they are left to the inner optimiser otherwise, as biases
             are.
+        keep: "gram", the part that moves the weight Grams; or "rotation", the rest, a control
+            under which no Gram moves: polar((W + U) W^T) W - W.
 
     Returns:
         A gradient transformation whose `update` needs the parameters.
 
     Raises:
-        InputError: for an unknown method, fewer than one step, or an update without parameters.
+        InputError: for an unknown method or part, fewer than one step, or an update without
+            parameters.
 
     Cost: a singular value decomposition of an N x N matrix a layer of N outputs and step, or
         6 N^3 operations a step of Newton-Schulz.
@@ -49,12 +55,16 @@ def gram_whitening(
 
     check_known("method", method, METHODS)
     check_positive_int("steps", steps)
+    check_known("part", keep, PARTS)
 
     def whiten(step: Array, weight: Array) -> Array:
         if weight.ndim < 2 or (weight.ndim > 2 and not reshape_nd):
             return step
         rows = weight.reshape(weight.shape[0], -1)
-        return _whitened(rows, step.reshape(rows.shape), method, steps).reshape(weight.shape)
+        wanted = rows + step.reshape(rows.shape)
+        near, gram = (rows, wanted) if keep == "gram" else (wanted, rows)
+        found = nearest_with_gram(near, gram, method=method, steps=steps)
+        return (found - rows).reshape(weight.shape)
 
     def update(grads: Any, state: Any, params: Any = None) -> tuple[Any, Any]:
         check(params is not None, "params", "be given to gram_whitening", params)
@@ -62,9 +72,3 @@ def gram_whitening(
         return jax.tree.map(whiten, found, params), state
 
     return optax.GradientTransformation(inner.init, update)
-
-
-def _whitened(
-    weight: Float[Array, "N M"], step: Float[Array, "N M"], method: str, steps: int
-) -> Float[Array, "N M"]:
-    return nearest_with_gram(weight, weight + step, method=method, steps=steps) - weight

@@ -29,6 +29,7 @@ class Parametrization(NamedTuple):
         tied: Whether `weight_scale` is that of the readout too, not of the hidden layers alone.
         uniform: Whether weights and biases alike are uniform, with no gain, in place of normal
             weights and biases of 0.
+        divided: Whether the readout has its scale a second time as a multiplier.
     """
 
     multiplier: bool
@@ -36,6 +37,7 @@ class Parametrization(NamedTuple):
     scaled: bool = True
     tied: bool = False
     uniform: bool = False
+    divided: bool = False
 
 
 class Padded(NamedTuple):
@@ -57,6 +59,7 @@ PARAMETRIZATIONS: dict[str, Parametrization] = {
     "tied": Parametrization(False, 0.5, tied=True),
     "unscaled": Parametrization(False, 0.0, scaled=False, tied=True),
     "uniform": Parametrization(False, 0.5, tied=True, uniform=True),
+    "divided": Parametrization(False, 0.5, divided=True),
 }
 
 
@@ -69,7 +72,7 @@ def init_network(
     activation: Activation | None = None,
     parametrization: str = "standard",
     train_readout: bool = False,
-    bias: bool = False,
+    bias: bool | Sequence[bool] = False,
     weight_scale: Scalar = 1.0,
     output_scale: Scalar = 1.0,
     dtype: type | None = None,
@@ -89,6 +92,7 @@ def init_network(
         unscaled     hidden N(0, sigma^2);                       readout alpha N(0, sigma^2)
         uniform      all weights and biases uniform up to +-sigma/sqrt(fan_in), the readout's times
                      alpha: what PyTorch's linear layers have for sigma = 1
+        divided      hidden as standard;                         readout as standard times 1/sqrt(N)
 
     where "times" is a forward multiplier that does not train; each layer's `weight_variance` is
     that of its entries, the multiplier left out. In `mean_field` kernels are of order 1/N, so a
@@ -104,7 +108,7 @@ def init_network(
         activation: Of the hidden layers; ReLU by default.
         parametrization: One of `PARAMETRIZATIONS`.
         train_readout: Whether the readout trains.
-        bias: Whether hidden layers have biases.
+        bias: Whether hidden layers have biases; for all of them, or one by one.
         weight_scale: sigma, a multiple of the usual standard deviation of hidden weights.
         output_scale: alpha, a multiple of the usual output.
         dtype: Floating type; JAX's default by default.
@@ -124,7 +128,9 @@ def init_network(
     law, activation = PARAMETRIZATIONS[parametrization], activation or relu()
     dtype = dtype or jnp.zeros(()).dtype.type
     check(not residual or len(set(widths)) == 1, "widths", "be equal in a residual network", widths)
-    biases = [*[bias] * len(widths), readout_bias] if law.uniform else [False] * len(fans)
+    given = [bias] * len(widths) if isinstance(bias, bool) else list(bias)
+    check(len(given) == len(widths), "bias", f"be one, or one a hidden layer: {len(widths)}", bias)
+    biases = [*given, readout_bias] if law.uniform else [False] * len(fans)
     shapes = _shapes((*fans, n_outputs), biases)
     size = sum(map(math.prod, shapes))
     draw = jax.random.uniform if law.uniform else jax.random.normal
@@ -139,7 +145,7 @@ def init_network(
         output_scale = output_scale * weight_scale
     entries = _by_layer(drawn, biases)
     hidden = [
-        _hidden(*entry, std, weight_scale, law, activation, bias, residual and i > 0)
+        _hidden(*entry, std, weight_scale, law, activation, given[i], residual and i > 0)
         for i, (entry, std) in enumerate(zip(entries[:-1], stds[:-1], strict=True))
     ]
     last = _readout(*entries[-1], stds[-1], output_scale, law, train_readout, readout_bias)
@@ -247,7 +253,8 @@ def _readout(
     if law.multiplier:
         return Dense(entries, start, scale, linear(), trainable, jnp.ones((), dtype))
     variance = None if law.uniform else scale**2
-    return Dense(scale * entries, start, None, linear(), trainable, variance)
+    multiplier = jnp.asarray(std, dtype) if law.divided else None
+    return Dense(scale * entries, start, multiplier, linear(), trainable, variance)
 
 
 def _bias(

@@ -90,7 +90,7 @@ class NetworkConfig(Strict):
     widths: tuple[Positive, ...] | None = Field(default=None, min_length=1)
     activation: _one_of("activation", ACTIVATIONS) = "relu"  # type: ignore[valid-type]
     slope: float | None = None
-    bias: bool = False
+    bias: bool | tuple[bool, ...] = False
     readout_bias: bool = False
     readout: Literal["fixed", "trained"] = "fixed"
     parametrization: _one_of("parametrization", PARAMETRIZATIONS) = "standard"  # type: ignore[valid-type]
@@ -106,6 +106,8 @@ class NetworkConfig(Strict):
             raise ValueError("give either `widths`, or `width` and `depth`")
         if self.widths is None and (self.width is None or self.depth is None):
             raise ValueError("`width` and `depth` go together")
+        if isinstance(self.bias, tuple) and len(self.bias) != len(self.layer_widths):
+            raise ValueError("`bias` is one for all hidden layers, or one for each")
         if self.slope is not None and self.activation != "leaky_relu":
             raise ValueError("`slope` belongs to activation leaky_relu")
         if self.kind == "residual" and len(set(self.layer_widths)) > 1:
