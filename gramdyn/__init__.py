@@ -43,10 +43,16 @@ if TYPE_CHECKING:
         RungeKutta4,
         Status,
         euler,
+        gram_whitening,
         simulate,
         simulate_many,
     )
-    from gramdyn.kernels import linear_residual
+    from gramdyn.kernels import (
+        linear_residual,
+        linearity_by_layer,
+        neural_collapse,
+        target_linearity,
+    )
     from gramdyn.models import (
         Activation,
         Network,
@@ -98,7 +104,12 @@ _HOMES = {
         "task_moments",
         "task_population",
     ),
-    "gramdyn.kernels": ("linear_residual",),
+    "gramdyn.kernels": (
+        "linear_residual",
+        "linearity_by_layer",
+        "neural_collapse",
+        "target_linearity",
+    ),
     "gramdyn.models": (
         "Activation",
         "Network",
@@ -133,6 +144,7 @@ _HOMES = {
         "RungeKutta4",
         "Status",
         "euler",
+        "gram_whitening",
         "simulate",
         "simulate_many",
     ),

@@ -1,8 +1,4 @@
-"""Diagnostics of feature learning: Target Linearity, weight Grams, the ansatz, Neural Collapse.
-
-Those of weights read a layer's weights, so they need a first layer in weight coordinates. A layer's
-forward multiplier counts as part of its weights.
-"""
+"""Diagnostics of features: Target Linearity, its surrogate, what a readout could make of them."""
 
 from typing import Any, ClassVar
 
@@ -10,20 +6,22 @@ import equinox as eqx
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
-from gramdyn._checks import check, check_known, check_nonnegative, check_positive
-from gramdyn._types import Scalar
+from gramdyn._checks import check, check_bool, check_known, check_nonnegative, check_positive_int
 from gramdyn.diagnostics.base import AbstractDiagnostic, Dims
+from gramdyn.diagnostics.heldout import held_out_of
 from gramdyn.diagnostics.registry import diagnostic, register
-from gramdyn.kernels.agop import CORRELATIONS, ansatz_correlation, average_gradient_product
-from gramdyn.kernels.collapse import neural_collapse
-from gramdyn.kernels.target_linearity import linearity_surrogate, target_linearity
-from gramdyn.kernels.weight_gram import (
-    gram_against_virtual,
-    gram_products,
-    learning_equation_error,
+from gramdyn.kernels.target_linearity import (
+    feature_fit,
+    heldout_linearity,
+    linearity_surrogate,
+    principal_scores,
+    reference_linearity,
+    target_linearity,
 )
-from gramdyn.models.layers import Dense, GramDense
+from gramdyn.kernels.weight_gram import centred
 from gramdyn.systems.network_fields import NetworkFields
+
+MODES = ("robust", "reference")
 
 
 class TargetLinearity(AbstractDiagnostic):
@@ -34,39 +32,112 @@ class TargetLinearity(AbstractDiagnostic):
 
     Attributes:
         ridge: Penalty on the affine map.
+        intercept: Whether the map may add a constant.
+        components: Principal components that are kept, None for all.
+        heldout: Whether `heldout_linearity` is told too: of the samples held out, by the map that
+            is fitted on the others.
 
     Cost: a singular value decomposition of side min(n, N) a layer.
     """
 
     ridge: float = eqx.field(static=True, default=0.0)
+    intercept: bool = eqx.field(static=True, default=True)
+    components: int | None = eqx.field(static=True, default=None)
+    heldout: bool = eqx.field(static=True, default=False)
     name: ClassVar[str] = "target_linearity"
     needs: ClassVar[type] = NetworkFields
     chatters: ClassVar[bool] = False
 
     @property
     def ignores_padding(self) -> bool:
-        """Units that are always 0 change nothing."""
-        return True
+        """Units that are always 0 change nothing; components may be more than a layer has."""
+        return self.components is None
 
     def dims(self) -> dict[str, Dims]:
-        """Axes of the four arrays."""
+        """Axes of the arrays."""
         names = ("linearity", "linearity_rank", "linearity_null", "linearity_adjusted")
-        return dict.fromkeys(names, ("hidden",))
+        more = ("heldout_linearity",) if self.heldout else ()
+        return dict.fromkeys((*names, *more), ("hidden",))
+
+    def start(self, fields: NetworkFields, scheme: Any) -> None:
+        """Nothing.
+
+        Raises:
+            InputError: for `heldout` of a task without held-out samples.
+        """
+        if self.heldout:
+            held_out_of(fields, self.name)
 
     def observe(self, memory: Any, fields: NetworkFields) -> tuple[dict[str, Array], Any]:
         """Layer by layer."""
+        acts = [trace.act for trace in fields.traces[:-1]]
+        if self.components is not None:
+            acts = [principal_scores(act, self.components) for act in acts]
         found = [
-            target_linearity(trace.act, fields.targets, ridge=self.ridge)
-            for trace in fields.traces[:-1]
+            target_linearity(act, fields.targets, intercept=self.intercept, ridge=self.ridge)
+            for act in acts
         ]
-        columns = (jnp.stack(column) for column in zip(*found, strict=True))
+        columns = [jnp.stack(column) for column in zip(*found, strict=True)]
+        if self.heldout:
+            columns.append(self._heldout(fields))
         return dict(zip(self.dims(), columns, strict=True)), memory
+
+    def _heldout(self, fields: NetworkFields) -> Float[Array, " hidden"]:
+        others = held_out_of(fields, self.name)
+        pairs = zip(fields.traces[:-1], others.traces[:-1], strict=True)
+        return jnp.stack(
+            [heldout_linearity(a.act, fields.targets, b.act, others.targets) for a, b in pairs]
+        )
+
+
+class ReferenceLinearity(AbstractDiagnostic):
+    """Target Linearity of each hidden layer as the authors' code has it, its faults included.
+
+    Attributes:
+        shift: Added to the diagonal of the Gram that is inverted; None as the code does.
+    """
+
+    shift: float | None = eqx.field(static=True, default=None)
+    name: ClassVar[str] = "target_linearity"
+    needs: ClassVar[type] = NetworkFields
+    chatters: ClassVar[bool] = False
+
+    def dims(self) -> dict[str, Dims]:
+        """Axes of the array."""
+        return {"reference_linearity": ("hidden",)}
+
+    def observe(self, memory: Any, fields: NetworkFields) -> tuple[dict[str, Array], Any]:
+        """Layer by layer."""
+        wanted = centred(fields.targets)
+        acts = [trace.act for trace in fields.traces[:-1]]
+        found = [reference_linearity(act, wanted, shift=self.shift) for act in acts]
+        return {"reference_linearity": jnp.stack(found)}, memory
 
 
 @register("target_linearity")
-def make_target_linearity(ridge: float = 0.0) -> TargetLinearity:
-    """Target Linearity of each hidden layer, with rank, null value and adjusted value."""
-    return TargetLinearity(check_nonnegative("ridge", ridge))
+def make_target_linearity(
+    ridge: float = 0.0,
+    intercept: bool = True,
+    components: int | None = None,
+    heldout: bool = False,
+    mode: str = "robust",
+) -> AbstractDiagnostic:
+    """Target Linearity of each hidden layer, with rank, null value and adjusted value.
+
+    With mode "reference" it is the authors' function, `reference_linearity`; `ridge` is then what
+    is added to the diagonal.
+    """
+    check_known("mode", mode, MODES)
+    check_nonnegative("ridge", ridge)
+    if mode == "reference":
+        plain = intercept and components is None and not heldout
+        told = "be `ridge` alone with mode `reference`"
+        check(plain, "options", told, (intercept, components, heldout))
+        return ReferenceLinearity(ridge or None)
+    kept = None if components is None else check_positive_int("components", components)
+    return TargetLinearity(
+        ridge, check_bool("intercept", intercept), kept, check_bool("heldout", heldout)
+    )
 
 
 @diagnostic({"surrogate": ("hidden",), "surrogate_normalised": ("hidden",)}, sees_padding=False)
@@ -85,168 +156,39 @@ def surrogate(fields: NetworkFields) -> dict[str, Array]:
     }
 
 
-@diagnostic({"learning_equation": ("layer",)})
-def learning_equation(fields: NetworkFields) -> Float[Array, " L"]:
-    """|W^T g - G^T H|_F / |G^T H|_F of each trained layer: rounding, at any time, on any batch.
+class LastFeatures(AbstractDiagnostic):
+    """What the last hidden layer's features could tell of the targets, and what the readout does.
 
-    Raises:
-        InputError: for a first layer in Gram coordinates.
-    """
-    check_weights(fields, "learning_equation")
-    parts = [_parts(fields.trained_on, i) for i in fields.trained]
-    return jnp.stack([learning_equation_error(*part) for part in parts])
+    With p the ridge fit of the targets by them, no intercept: `feature_residual` = |y - p|,
+    `readout_distance` = |f - p|, `residual_norm` = |y - f|.
 
+    Attributes:
+        ridge: Penalty on the fit.
 
-@register("gram_virtual")
-class GramVirtual(AbstractDiagnostic):
-    """How alike the next steps of weight Gram and virtual covariance are, in each trained layer.
-
-    Of a step of gradient descent with the run's step size and batch: `gram_cosine` of the two
-    changes, and `gram_gap`, the norm of their difference over that of the change of the Gram. They
-    agree to first order in the step.
-
-    Cost: O(n^2 (M + N)) or O(M^2 (n + N)) operations a layer of N by M, whichever is less.
+    Cost: a singular value decomposition of side min(n, N).
     """
 
-    name: ClassVar[str] = "gram_virtual"
+    ridge: float = eqx.field(static=True, default=0.0)
+    name: ClassVar[str] = "last_features"
     needs: ClassVar[type] = NetworkFields
     chatters: ClassVar[bool] = False
 
     @property
     def ignores_padding(self) -> bool:
-        """Neurons without weights have neither gradients nor Grams."""
+        """Units that are always 0 change nothing."""
         return True
 
     def dims(self) -> dict[str, Dims]:
-        """Axes of the two arrays."""
-        return {"gram_cosine": ("layer",), "gram_gap": ("layer",)}
-
-    def start(self, fields: NetworkFields, scheme: Any) -> Scalar:
-        """The step size.
-
-        Raises:
-            InputError: for a first layer in Gram coordinates, or a scheme other than descent.
-        """
-        check_weights(fields, self.name)
-        check(scheme.is_descent, "scheme", "be gradient descent for gram_virtual", scheme)
-        return jnp.asarray(scheme.step_size)
+        """Three numbers."""
+        return {"feature_residual": (), "readout_distance": (), "residual_norm": ()}
 
     def observe(self, memory: Any, fields: NetworkFields) -> tuple[dict[str, Array], Any]:
-        """Of the step from here."""
-        found = []
-        for i in fields.trained:
-            weight, inputs, sens = _parts(fields.trained_on, i)
-            layer = fields.network.layers[i]
-            scale = layer.scale if isinstance(layer, Dense) and layer.scale is not None else None
-            eta = memory if scale is None else memory * scale**2
-            found.append(gram_against_virtual(gram_products(inputs, sens, sens @ weight), eta))
-        return {
-            "gram_cosine": jnp.stack([one["cosine"] for one in found]),
-            "gram_gap": jnp.stack([one["gap"] for one in found]),
-        }, memory
+        """Of the last hidden layer."""
+        found = feature_fit(fields.traces[-2].act, fields.targets, fields.outputs, ridge=self.ridge)
+        return dict(zip(self.dims(), found, strict=True)), memory
 
 
-class FeatureAnsatz(AbstractDiagnostic):
-    """How alike each layer's weight Gram and a power of the average gradient outer product are.
-
-    Attributes:
-        power: The power.
-        correlation: "cosine" or "pearson".
-
-    Cost: 2 n C M^2 operations and one eigendecomposition of side M a layer of M inputs.
-    """
-
-    power: float = eqx.field(static=True, default=0.5)
-    correlation: str = eqx.field(static=True, default="cosine")
-    name: ClassVar[str] = "feature_ansatz"
-    needs: ClassVar[type] = NetworkFields
-    chatters: ClassVar[bool] = False
-
-    def dims(self) -> dict[str, Dims]:
-        """Axes of the array."""
-        return {"feature_ansatz": ("layer",)}
-
-    def start(self, fields: NetworkFields, scheme: Any) -> None:
-        """Nothing.
-
-        Raises:
-            InputError: for a first layer in Gram coordinates.
-        """
-        check_weights(fields, self.name)
-
-    def observe(self, memory: Any, fields: NetworkFields) -> tuple[dict[str, Array], Any]:
-        """Of each trained layer; of the readout it is exact with power 1."""
-        found = []
-        for i in fields.trained:
-            weight = fields.network.layers[i].matrix()
-            product = average_gradient_product(fields.sens[i] @ weight)
-            found.append(
-                ansatz_correlation(
-                    weight.T @ weight, product, power=self.power, correlation=self.correlation
-                )
-            )
-        return {"feature_ansatz": jnp.stack(found)}, memory
-
-
-@register("feature_ansatz")
-def make_feature_ansatz(power: float = 0.5, correlation: str = "cosine") -> FeatureAnsatz:
-    """Correlation of each weight Gram with a power of the average gradient outer product."""
-    check_known("correlation", correlation, CORRELATIONS)
-    return FeatureAnsatz(check_positive("power", power), correlation)
-
-
-_COLLAPSE = (
-    *("collapse_within", "collapse_within_ratio", "collapse_mean_norms", "collapse_weight_norms"),
-    *("collapse_mean_angles", "collapse_weight_angles", "collapse_simplex", "collapse_duality"),
-    "collapse_disagreement",
-)
-
-
-@diagnostic(dict.fromkeys(_COLLAPSE, ()))
-def collapse(fields: NetworkFields) -> dict[str, Array]:
-    """Measures of Neural Collapse of the last hidden layer (see `gramdyn.kernels.collapse`).
-
-    Classes are those of the largest target. All are 0 for a simplex of points with the classifier
-    that is its dual.
-
-    Raises:
-        InputError: for a single output.
-    """
-    n_outputs = fields.targets.shape[1]
-    check(n_outputs > 1, "n_outputs", "be at least 2 for diagnostic `collapse`", n_outputs)
-    labels, readout = jnp.argmax(fields.targets, axis=1), fields.network.readout
-    bias = readout.bias if isinstance(readout, Dense) else None
-    found = neural_collapse(fields.traces[-2].act, labels, readout.matrix(), bias)
-    return dict(zip(_COLLAPSE, found, strict=True))
-
-
-@diagnostic({"accuracy": ()})
-def accuracy(fields: NetworkFields) -> Float[Array, ""]:
-    """Share of training samples whose largest output is that of their largest target.
-
-    Of one output: whose sign is the target's. Ties are up to rounding, such as at a centred start.
-    """
-    outputs, targets = fields.outputs, fields.targets
-    if targets.shape[1] == 1:
-        right = (outputs[:, 0] > 0) == (targets[:, 0] > 0)
-    else:
-        right = jnp.argmax(outputs, axis=1) == jnp.argmax(targets, axis=1)
-    return jnp.mean(right.astype(outputs.dtype))
-
-
-def check_weights(fields: NetworkFields, reader: str) -> None:
-    """Refuse a first layer that carries no weights.
-
-    Raises:
-        InputError: naming the coordinates that have them.
-    """
-    gram = isinstance(fields.network.layers[0], GramDense)
-    told = f"be weights for diagnostic `{reader}`, which reads the first layer's"
-    check(not gram, "coordinates", told, "gram")
-
-
-def _parts(fields: NetworkFields, i: int) -> tuple[Array, Array, Array]:
-    """Weights, inputs and dL/dZ of a layer."""
-    inputs = fields.traces[i].inputs
-    assert inputs is not None
-    return fields.network.layers[i].matrix(), inputs, fields.loss_scale * fields.drives[i]
+@register("last_features")
+def make_last_features(ridge: float = 0.0) -> LastFeatures:
+    """Targets, outputs and the ridge fit by the last features: three distances."""
+    return LastFeatures(check_nonnegative("ridge", ridge))

@@ -12,8 +12,9 @@ from matplotlib.figure import Figure
 from gramdyn.data.planted_map import planted_map
 from gramdyn.experiments.numbers import quantiles
 from gramdyn.experiments.pictures import LEGEND, plot_band
-from gramdyn.experiments.planted_runs import Runs, below
 from gramdyn.experiments.registry import Row, claim
+from gramdyn.experiments.rows import below
+from gramdyn.experiments.runs import Runs
 from gramdyn.models.network import Network
 from gramdyn.models.thin import thin_network, widen
 from gramdyn.report.axes import dress, new_figure, set_log_axis

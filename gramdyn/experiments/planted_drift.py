@@ -9,8 +9,9 @@ from jaxtyping import Float
 from matplotlib.figure import Figure
 
 from gramdyn.experiments.pictures import LEGEND, colours_of, plot_band
-from gramdyn.experiments.planted_runs import Runs, below, count, near
 from gramdyn.experiments.registry import Row, claim
+from gramdyn.experiments.rows import below, count, near
+from gramdyn.experiments.runs import Runs
 from gramdyn.planted import hessian_matrix, imbalance_bound
 from gramdyn.report.axes import dress, new_figure, set_log_axis
 

@@ -14,9 +14,10 @@ from matplotlib.figure import Figure
 
 from gramdyn.diagnostics.planted import KINDS
 from gramdyn.experiments.pictures import LEGEND, colours_of
-from gramdyn.experiments.planted_runs import Runs, below, count, near
 from gramdyn.experiments.planted_starts import descend_from
 from gramdyn.experiments.registry import Row, claim
+from gramdyn.experiments.rows import below, count, near
+from gramdyn.experiments.runs import Runs
 from gramdyn.planted import cubic_form, escape_time, hessian_matrix, loss_of, opened_half_fit
 from gramdyn.report.axes import dress, new_figure
 

@@ -15,8 +15,8 @@ from gramdyn.data.planted_map import Population
 from gramdyn.diagnostics import Record
 from gramdyn.dynamics import GradientDescent, simulate
 from gramdyn.experiments.pictures import LEGEND
-from gramdyn.experiments.planted_runs import below
 from gramdyn.experiments.registry import Row, claim
+from gramdyn.experiments.rows import below
 from gramdyn.kernels.planted import loss_parts, population_gradient, population_loss
 from gramdyn.kernels.planted_gram import gram_step
 from gramdyn.kernels.planted_hessian import hessian_product

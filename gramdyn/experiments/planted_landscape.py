@@ -8,9 +8,9 @@ from matplotlib.figure import Figure
 from scipy.optimize import least_squares
 
 from gramdyn.experiments.pictures import LEGEND
-from gramdyn.experiments.planted_runs import below, count
 from gramdyn.experiments.planted_starts import descend_from
 from gramdyn.experiments.registry import Row, claim
+from gramdyn.experiments.rows import below, count
 from gramdyn.planted import (
     global_minimum,
     gradient_of,

@@ -9,8 +9,9 @@ from matplotlib.figure import Figure
 
 from gramdyn.experiments.numbers import quantiles, told
 from gramdyn.experiments.pictures import LEGEND, plot_band
-from gramdyn.experiments.planted_runs import Runs, below, count, fraction, near
 from gramdyn.experiments.registry import Row, claim
+from gramdyn.experiments.rows import below, count, fraction, near
+from gramdyn.experiments.runs import Runs
 from gramdyn.planted import efold_steps, loss_levels, simplex_level, success_probability
 from gramdyn.report.axes import dress, new_figure
 

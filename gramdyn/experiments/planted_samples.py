@@ -10,8 +10,9 @@ from matplotlib.figure import Figure
 from gramdyn.data.planted_map import planted_map
 from gramdyn.experiments.numbers import told
 from gramdyn.experiments.pictures import LEGEND, colours_of
-from gramdyn.experiments.planted_runs import Runs, below, near
 from gramdyn.experiments.registry import Row, claim
+from gramdyn.experiments.rows import below, near
+from gramdyn.experiments.runs import Runs
 from gramdyn.planted import alignment_angle, sample_rate
 from gramdyn.report.axes import dress, new_figure, set_log_axis
 

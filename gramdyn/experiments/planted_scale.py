@@ -13,8 +13,9 @@ from matplotlib.figure import Figure
 
 from gramdyn.diagnostics.planted import KINDS
 from gramdyn.experiments.pictures import LEGEND, MARKERS, colours_of
-from gramdyn.experiments.planted_runs import Runs, below, count, near
 from gramdyn.experiments.registry import Row, claim
+from gramdyn.experiments.rows import below, count, near
+from gramdyn.experiments.runs import Runs
 from gramdyn.report.axes import dress, new_figure
 
 # Shares of 400 seeds with xavier readouts, by scale, as measured apart from this package.

@@ -8,8 +8,9 @@ from jaxtyping import Bool
 from matplotlib.figure import Figure
 
 from gramdyn.experiments.pictures import LEGEND, MARKERS, colours_of
-from gramdyn.experiments.planted_runs import Runs, below, count, fraction
 from gramdyn.experiments.registry import Row, claim
+from gramdyn.experiments.rows import below, count, fraction
+from gramdyn.experiments.runs import Runs
 from gramdyn.planted import both_signs, final_gains, success_probability
 from gramdyn.report.axes import dress, new_figure
 

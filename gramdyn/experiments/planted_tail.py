@@ -8,8 +8,9 @@ from matplotlib.figure import Figure
 
 from gramdyn.experiments.numbers import told
 from gramdyn.experiments.pictures import LEGEND, plot_band
-from gramdyn.experiments.planted_runs import Runs, below
 from gramdyn.experiments.registry import Row, claim
+from gramdyn.experiments.rows import below
+from gramdyn.experiments.runs import Runs
 from gramdyn.report.axes import dress, new_figure, set_log_axis
 
 # Steps between which the exponent is taken, and what it may be.

@@ -11,8 +11,9 @@ from matplotlib.figure import Figure
 
 from gramdyn.experiments.numbers import told
 from gramdyn.experiments.pictures import LEGEND, colours_of
-from gramdyn.experiments.planted_runs import Runs, below, near
 from gramdyn.experiments.registry import Row, claim
+from gramdyn.experiments.rows import below, near
+from gramdyn.experiments.runs import Runs
 from gramdyn.planted import (
     alignment_steps,
     both_signs,

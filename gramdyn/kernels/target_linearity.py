@@ -8,13 +8,16 @@ targets, dead, doubled or dependent unit changes it; a linear layer can only los
 Source: arXiv 2605.06258.
 """
 
-from typing import NamedTuple
+from collections.abc import Sequence
+from typing import Any, NamedTuple
 
 import jax.numpy as jnp
+import numpy as np
 from jaxtyping import Array, Float, Int
 
-from gramdyn._checks import check
+from gramdyn._checks import check, check_matrix
 from gramdyn._types import Scalar
+from gramdyn.kernels.compare import frobenius
 from gramdyn.kernels.weight_gram import centred
 
 
@@ -130,6 +133,88 @@ def heldout_linearity(
     fit = mean + ((new_features - base) @ right.T) @ parts
     size = jnp.sum((new_targets - mean) ** 2)
     return 1.0 - jnp.sum((new_targets - fit) ** 2) / _or_nan(size)
+
+
+def linearity_by_layer(
+    features: Sequence[Any], targets: Any, *, components: int | None = None
+) -> Linearity:
+    """Target Linearity of each of several layers, their features made anywhere.
+
+    For features of a network trained elsewhere, such as the states of a transformer's layers saved
+    as arrays. In float32 values are within some 1e-3 of those in float64.
+
+    Args:
+        features: One array a layer, shape (n, d_l), real and finite; the d_l may differ.
+        targets: Shape (n, C), or (n,) for one output; one-hot rows for classes.
+        components: Leading principal components of each layer that are kept, so that layers of
+            unlike width compare; all by default.
+
+    Returns:
+        TL, rank, null value and adjusted value of each layer, shape (L,).
+
+    Raises:
+        InputError: no layers, arrays that are no finite matrices, or of unlike length.
+
+    Cost: one singular value decomposition a layer, two with `components`.
+    """
+    check(len(features) > 0, "features", "hold one layer at least", features)
+    wanted = np.asarray(targets)
+    rows = _host_matrix("targets", wanted[:, None] if wanted.ndim == 1 else wanted)
+    found = []
+    for i, given in enumerate(features):
+        layer = _host_matrix(f"features[{i}]", given)
+        same = len(layer) == len(rows)
+        check(same, f"features[{i}]", f"have {len(rows)} rows like targets", len(layer))
+        layer = layer if components is None else principal_scores(layer, components)
+        found.append(target_linearity(layer, rows))
+    return Linearity(*(jnp.stack(column) for column in zip(*found, strict=True)))
+
+
+def _host_matrix(name: str, given: Any) -> Float[Array, "n M"]:
+    """A finite matrix in the working precision of JAX."""
+    return jnp.asarray(check_matrix(name, np.asarray(given)), jnp.zeros(()).dtype)
+
+
+class FeatureFit(NamedTuple):
+    """Targets, outputs, and what the features could do.
+
+    With p the ridge fit of the targets by the features: |y - p|, what they cannot tell;
+    |f - p|, what the readout has still to learn; |y - f|, the residual. Without ridge they are
+    the sides of right triangles: |y - f|^2 = |y - p|^2 + |f - p|^2.
+
+    Attributes:
+        features: |y - p|_F.
+        readout: |f - p|_F.
+        residual: |y - f|_F.
+    """
+
+    features: Float[Array, ""]
+    readout: Float[Array, ""]
+    residual: Float[Array, ""]
+
+
+def feature_fit(
+    features: Float[Array, "n M"],
+    targets: Float[Array, "n C"],
+    outputs: Float[Array, "n C"],
+    *,
+    ridge: Scalar = 0.0,
+) -> FeatureFit:
+    """How much of the residual is the features' and how much the readout's; no intercept.
+
+    Args:
+        features: H that the readout sees, shape (n, M).
+        targets: y, shape (n, C).
+        outputs: f, shape (n, C); a linear map of H for the triangle to be right.
+        ridge: Penalty on the map, at least 0.
+
+    Cost: one singular value decomposition.
+    """
+    frame, values, kept = _frame(features, None)
+    shares = jnp.where(kept, values**2 / jnp.where(kept, values**2 + ridge, 1.0), 0.0)
+    fit = (frame * shares[None, :]) @ (frame.T @ targets)
+    pairs = ((targets, fit), (outputs, fit), (targets, outputs))
+    return FeatureFit(*(frobenius(one - two) for one, two in pairs))
 
 
 def principal_scores(features: Float[Array, "n M"], count: int) -> Float[Array, "n {count}"]:

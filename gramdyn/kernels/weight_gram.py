@@ -17,8 +17,11 @@ from typing import NamedTuple
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
+from gramdyn._checks import check_known
 from gramdyn._types import Scalar
 from gramdyn.kernels.compare import frobenius
+
+CONVENTIONS = ("sum", "per_sample")
 
 
 def cross_moment(pulled: Float[Array, "n M"], inputs: Float[Array, "n M"]) -> Float[Array, "M M"]:
@@ -78,13 +81,26 @@ def virtual_change(
             order, and a second one n times as large.
         centre: Take H and G less their means.
 
+    Raises:
+        InputError: for an unknown convention.
+
     Cost: 4 n M^2 operations.
     """
     if centre:
         inputs, pulled = centred(inputs), centred(pulled)
     first = cross_moment(pulled, inputs)
-    second = inputs.shape[0] if convention == "per_sample" else 1
+    second = second_order_weight(convention, inputs.shape[0])
     return -gamma * (first + first.T) + gamma**2 * second * (pulled.T @ pulled)
+
+
+def second_order_weight(convention: str, n_samples: int) -> float:
+    """Factor on G^T G in the change of the virtual covariance: 1, or n for "per_sample".
+
+    Raises:
+        InputError: for an unknown convention.
+    """
+    own = check_known("convention", convention, CONVENTIONS) == "per_sample"
+    return float(n_samples) if own else 1.0
 
 
 class GramProducts(NamedTuple):
@@ -163,25 +179,35 @@ def _by_inputs(
     )
 
 
-def gram_against_virtual(products: GramProducts, eta: Scalar) -> dict[str, Float[Array, ""]]:
+def gram_against_virtual(
+    products: GramProducts, eta: Scalar, second: Scalar = 1.0
+) -> dict[str, Float[Array, ""]]:
     """How alike the changes of weight Gram and virtual covariance are, for gamma = eta.
 
-    They agree to first order and differ by eta^2 (g^T g - G^T G), exactly.
+    They agree to first order and differ by eta^2 (g^T g - c G^T G), exactly.
 
     Args:
         products: What `gram_products` gives.
         eta: Step size.
+        second: c, what `second_order_weight` says.
 
     Returns:
         `cosine` of the two changes, and `gap`, the norm of their difference over that of the
         change of the Gram; both 0 where nothing changes.
     """
-    p = products
+    p, c = products, second
     weight = p.first - 2 * eta * p.weight + eta**2 * p.weight_square
-    virtual = p.first - 2 * eta * p.virtual + eta**2 * p.virtual_square
-    inner = p.first - eta * (p.weight + p.virtual) + eta**2 * p.mixed
-    apart = eta**2 * (p.weight_square + p.virtual_square - 2 * p.mixed)
-    norm, size = jnp.sqrt(jnp.maximum(weight * virtual, 0.0)), jnp.maximum(weight, 0.0)
+    virtual = p.first - 2 * eta * c * p.virtual + eta**2 * c**2 * p.virtual_square
+    inner = p.first - eta * (p.weight + c * p.virtual) + eta**2 * c * p.mixed
+    apart = eta**2 * (p.weight_square + c**2 * p.virtual_square - 2 * c * p.mixed)
+    return _likeness(inner, weight, virtual, apart)
+
+
+def _likeness(
+    inner: Float[Array, ""], one: Float[Array, ""], two: Float[Array, ""], apart: Float[Array, ""]
+) -> dict[str, Float[Array, ""]]:
+    """Cosine and relative distance from <a, b>, |a|^2, |b|^2 and |a - b|^2."""
+    norm, size = jnp.sqrt(jnp.maximum(one * two, 0.0)), jnp.maximum(one, 0.0)
     return {
         "cosine": jnp.where(norm > 0, inner / jnp.where(norm > 0, norm, 1.0), 0.0),
         "gap": jnp.where(
@@ -190,19 +216,162 @@ def gram_against_virtual(products: GramProducts, eta: Scalar) -> dict[str, Float
     }
 
 
-def learning_equation_error(
-    weight: Float[Array, "N M"], inputs: Float[Array, "n M"], sens: Float[Array, "n N"]
+def alike(one: Float[Array, "M M"], two: Float[Array, "M M"]) -> dict[str, Float[Array, ""]]:
+    """`cosine` of two matrices, and `gap`, |one - two|_F / |one|_F; 0 where a norm vanishes."""
+    sums = (jnp.sum(one * two), jnp.sum(one**2), jnp.sum(two**2), jnp.sum((one - two) ** 2))
+    return _likeness(*sums)
+
+
+def gram_against_centred(
+    inputs: Float[Array, "n M"],
+    sens: Float[Array, "n N"],
+    pulled: Float[Array, "n M"],
+    eta: Scalar,
+    second: Scalar = 1.0,
+) -> dict[str, Float[Array, ""]]:
+    """As `gram_against_virtual`, for the virtual covariance of centred inputs.
+
+    Its first order is that of the weights' gradient less what a bias would have,
+    W^T (g - (dL/db) hbar^T), so that the two differ in first order already.
+
+    Args:
+        inputs: H, shape (n, M).
+        sens: D = dL/dZ, shape (n, N).
+        pulled: G = D W, shape (n, M).
+        eta: Step size.
+        second: c, what `second_order_weight` says.
+
+    Cost: O(n^2 (M + N) + n^3) operations where 2 n < M, O(M^2 (n + N)) otherwise.
+    """
+    n = len(inputs)
+    zero, eye = jnp.zeros((n, n), inputs.dtype), jnp.eye(n, dtype=inputs.dtype)
+    weight = jnp.block([[zero, -eta * eye], [-eta * eye, eta**2 * (sens @ sens.T)]])
+    virtual = jnp.block([[eta**2 * second * eye, -eta * eye], [-eta * eye, zero]])
+    rows = jnp.concatenate([pulled, inputs])
+    others = jnp.concatenate([centred(pulled), centred(inputs)])
+    return _forms_alike(rows, weight, others, virtual)
+
+
+def step_against_moment(
+    weight: Float[Array, "N M"],
+    step: Float[Array, "N M"],
+    inputs: Float[Array, "n M"],
+    pulled: Float[Array, "n M"],
+) -> dict[str, Float[Array, ""]]:
+    """The change of the weight Gram by any step U beside -(A + A^T), where descent would take it.
+
+    Args:
+        weight: W before the step, shape (N, M).
+        step: U, shape (N, M), of whatever optimiser.
+        inputs: H before it, shape (n, M).
+        pulled: G before it, shape (n, M).
+
+    Returns:
+        `cosine` of the two, `size` = |W^T U + U^T W + U^T U|_F of the change, and `second`, the
+        share that |U^T U|_F has of it.
+
+    Cost: O((n + N)^2 M) operations where n, N < M / 2, O(M^2 (n + N)) otherwise.
+    """
+    eye, one = jnp.eye(len(weight), dtype=weight.dtype), jnp.eye(len(inputs), dtype=weight.dtype)
+    moved = jnp.block([[0.0 * eye, eye], [eye, eye]])
+    wanted = jnp.block([[0.0 * one, -one], [-one, 0.0 * one]])
+    rows = jnp.concatenate([weight, step])
+    found = _forms_alike(rows, moved, jnp.concatenate([pulled, inputs]), wanted)
+    size = jnp.sqrt(jnp.maximum(_overlap(rows, moved, rows, moved), 0.0))
+    square = frobenius(step @ step.T)
+    second = jnp.where(size > 0, square / jnp.where(size > 0, size, 1.0), 0.0)
+    return {"cosine": found["cosine"], "size": size, "second": second}
+
+
+def _forms_alike(
+    rows: Float[Array, "r M"],
+    middle: Float[Array, "r r"],
+    others: Float[Array, "s M"],
+    other: Float[Array, "s s"],
+) -> dict[str, Float[Array, ""]]:
+    """How alike F^T S F and E^T T E are, no M x M matrix made where both are of fewer rows."""
+    if max(len(rows), len(others)) >= rows.shape[1]:
+        return alike(rows.T @ middle @ rows, others.T @ other @ others)
+    inner = _overlap(rows, middle, others, other)
+    one, two = _overlap(rows, middle, rows, middle), _overlap(others, other, others, other)
+    return _likeness(inner, one, two, one + two - 2.0 * inner)
+
+
+def _overlap(
+    rows: Float[Array, "r M"],
+    middle: Float[Array, "r r"],
+    others: Float[Array, "s M"],
+    other: Float[Array, "s s"],
 ) -> Float[Array, ""]:
-    """|W^T g - G^T H|_F / |G^T H|_F, rounding; 0 where both vanish.
+    """<F^T S F, E^T T E> by the r x s matrix F E^T; S and T symmetric."""
+    across = rows @ others.T
+    return jnp.sum((middle @ across) * (across @ other))
+
+
+class LearningEquation(NamedTuple):
+    """Both sides of W^T g = G^T H, and how far they are apart.
+
+    Attributes:
+        weights: |W^T g|_F.
+        features: |G^T H|_F.
+        trace: tr(G^T H), for positively homogeneous networks without bias the same in all layers.
+        error: |W^T g - G^T H|_F / |G^T H|_F, rounding; 0 where both vanish.
+    """
+
+    weights: Float[Array, ""]
+    features: Float[Array, ""]
+    trace: Float[Array, ""]
+    error: Float[Array, ""]
+
+
+def learning_equation(
+    weight: Float[Array, "N M"],
+    inputs: Float[Array, "n M"],
+    sens: Float[Array, "n N"],
+    gradient: Float[Array, "N M"] | None = None,
+) -> LearningEquation:
+    """The feature learning equation of a layer, its sides computed one from weights, one from G.
+
+    Of [W b] and (h, 1), see `with_bias`, it has the blocks of the bias too: W^T dL/db = sum G,
+    b^T g = sum (b.D) h^T, b.dL/db = sum b.D. Of inputs and sensitivities less their means it is
+    the centred form W^T (g - (dL/db) hbar^T) = sum (G - Gbar)(h - hbar)^T.
 
     Args:
         weight: W, shape (N, M).
         inputs: H, shape (n, M).
         sens: D = dL/dZ, shape (n, N).
+        gradient: g, shape (N, M); D^T H by default.
 
-    Cost: 4 (n + N) M^2 operations.
+    Cost: where n < M, g not given, O(n (n + N)(M + N) + n^3) operations: the error is that on the
+        span of the samples, and no M x M matrix is made; 4 (n + N) M^2 otherwise.
     """
-    left = weight.T @ (sens.T @ inputs)
-    right = cross_moment(sens @ weight, inputs)
-    size = frobenius(right)
-    return frobenius(left - right) / jnp.where(size > 0, size, 1.0)
+    pulled = sens @ weight
+    if gradient is None and len(inputs) < inputs.shape[1]:
+        gram, own = inputs @ inputs.T, pulled @ pulled.T
+        left, right = (pulled @ weight.T) @ (sens.T @ inputs) @ inputs.T, own @ gram
+        size = jnp.sqrt(jnp.maximum(jnp.sum(own * gram), 0.0))
+        rows = sens @ (weight @ weight.T) @ sens.T
+        other = jnp.sqrt(jnp.maximum(jnp.sum(rows * gram), 0.0))
+        trace = jnp.sum(sens * (inputs @ weight.T))
+        return LearningEquation(other, size, trace, _apart(left, right))
+    gradient = sens.T @ inputs if gradient is None else gradient
+    left, right = weight.T @ gradient, cross_moment(pulled, inputs)
+    return LearningEquation(
+        frobenius(left), frobenius(right), jnp.trace(right), _apart(left, right)
+    )
+
+
+def _apart(one: Float[Array, "M M"], two: Float[Array, "M M"]) -> Float[Array, ""]:
+    size = frobenius(two)
+    return frobenius(one - two) / jnp.where(size > 0, size, 1.0)
+
+
+def with_bias(
+    weight: Float[Array, "N M"], bias: Float[Array, " N"], inputs: Float[Array, "n M"]
+) -> tuple[Float[Array, "N K"], Float[Array, "n K"]]:
+    """[W b] and (h, 1), with which a bias is one more column of the weights; K = M + 1."""
+    ones = jnp.ones((len(inputs), 1), inputs.dtype)
+    return (
+        jnp.concatenate([weight, bias[:, None]], axis=1),
+        jnp.concatenate([inputs, ones], axis=1),
+    )

@@ -10,6 +10,10 @@ OPTIONS = {
     "mnist5k": SIZES,
     "gaussian": SIZES | {"n_inputs": 4},
     "linear_map": {"n_inputs": 6, "n_outputs": 3, "singular_values": (2.0, 1.0), "seed": 1},
+    "clusters": SIZES | {"n_inputs": 3, "n_classes": 3},
+    "modular_addition": {"modulus": 3, "share": 0.7, "seed": 1},
+    "monomials": SIZES | {"n_inputs": 3, "terms": [[1], [1, 3]]},
+    "swiss_roll": SIZES,
     "orthogonal": SIZES | {"n_inputs": 8},
     "planted_map": {"n_inputs": 4, "samples_per_input": 1.5, "seed": 1},
 }
@@ -33,8 +37,8 @@ def test_every_task_can_be_made_and_carries_its_name(name, arrays_file):
 
 
 def test_names():
-    others = ["gaussian", "linear_map", "mnist5k", "orthogonal", "planted_map"]
-    assert sorted(TASKS) == ["arrays", "digits", *others]
+    others = ["gaussian", "linear_map", "mnist5k", "modular_addition", "monomials", "orthogonal"]
+    assert sorted(TASKS) == ["arrays", "clusters", "digits", *others, "planted_map", "swiss_roll"]
     assert TASKS["digits"] is digits
     assert TASKS["mnist5k"] is mnist5k
     assert TASKS["arrays"] is arrays
@@ -54,7 +58,9 @@ def test_a_new_task_is_added_under_its_name(monkeypatch):
 
 
 def test_taken_and_empty_names_are_refused():
-    with pytest.raises(InputError, match=r"Task `digits` is there already; taken: arrays, digits"):
+    with pytest.raises(
+        InputError, match=r"Task `digits` is there already; taken: arrays, clusters, digits"
+    ):
         register_task("digits")
     with pytest.raises(InputError, match=r"`name` must not be empty"):
         register_task("")

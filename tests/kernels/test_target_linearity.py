@@ -7,7 +7,9 @@ import pytest
 
 from gramdyn import InputError
 from gramdyn.kernels.target_linearity import (
+    feature_fit,
     heldout_linearity,
+    linearity_by_layer,
     linearity_surrogate,
     principal_scores,
     reference_linearity,
@@ -184,3 +186,50 @@ def test_batches_and_precision():
     single = jax.jit(target_linearity)(features.astype(jnp.float32), targets.astype(jnp.float32))
     assert single.value.dtype == jnp.float32
     np.testing.assert_allclose(single.value, wanted.value, atol=1e-4)
+
+
+def test_layers_from_arrays_made_elsewhere_have_the_linearity_they_were_built_with():
+    """Features that hold the targets' first k of 4 orthonormal columns tell k / 4 of them."""
+    draw = np.random.default_rng(0)
+    frame = np.linalg.qr(np.column_stack([np.ones(50), draw.normal(size=(50, 9))]))[0][:, 1:]
+    targets = frame[:, :4] + 3.0
+    layers = [
+        np.column_stack([frame[:, :k], frame[:, 5:]]) @ draw.normal(size=(k + 4, 7 + k))
+        for k in range(1, 4)
+    ]
+    layers.append(targets.astype(np.float32))
+    found = linearity_by_layer(layers, targets)
+    np.testing.assert_allclose(found.value, [0.25, 0.5, 0.75, 1.0], atol=1e-6)
+    np.testing.assert_array_equal(found.rank, [5, 6, 7, 4])
+    one = linearity_by_layer(layers[:2], targets[:, 0])
+    np.testing.assert_allclose(one.value, [1.0, 1.0], atol=1e-12)
+    few = linearity_by_layer([layers[2]], targets, components=3)
+    wanted = target_linearity(principal_scores(jnp.asarray(layers[2]), 3), jnp.asarray(targets))
+    np.testing.assert_allclose(few.value[0], wanted.value, rtol=1e-12)
+
+
+def test_refusals_of_features_made_elsewhere():
+    good = np.ones((4, 2))
+    for layers, targets, told in (
+        ([], np.ones(4), "`features` must hold one layer"),
+        ([np.ones((3, 2))], np.ones(4), r"features\[0\]` must have 4 rows"),
+        ([good, np.full((4, 2), np.nan)], np.ones(4), r"features\[1\]` must be finite"),
+        ([good], np.array([1, 2, 3, np.inf]), "`targets` must be finite"),
+    ):
+        with pytest.raises(InputError, match=told):
+            linearity_by_layer(layers, targets)
+
+
+def test_distances_to_the_best_readout_are_those_of_a_right_triangle():
+    draw = np.random.default_rng(1)
+    features, targets = (
+        jnp.asarray(draw.normal(size=(30, 5))),
+        jnp.asarray(draw.normal(size=(30, 2))),
+    )
+    outputs = features @ jnp.asarray(draw.normal(size=(5, 2)))
+    found = feature_fit(features, targets, outputs)
+    np.testing.assert_allclose(found.residual**2, found.features**2 + found.readout**2, rtol=1e-13)
+    best = np.linalg.lstsq(features, targets, rcond=None)[0]
+    np.testing.assert_allclose(
+        found.features, np.linalg.norm(targets - features @ best), rtol=1e-12
+    )

@@ -22,11 +22,11 @@ def _law(kind: str, layer: str, fan_in: int, gain: float, sigma: float, alpha: f
     if kind == "uniform":
         return (sigma * (1.0 if layer == "hidden" else alpha)) ** 2 / (3 * fan_in), None
     if layer == "hidden":
-        if kind in ("standard", "tied"):
+        if kind in ("standard", "tied", "divided"):
             return sigma**2 * gain / fan_in, None
         return sigma**2, None if kind == "unscaled" else math.sqrt(gain / fan_in)
-    if kind == "standard":
-        return alpha**2 / fan_in, None
+    if kind in ("standard", "divided"):
+        return alpha**2 / fan_in, None if kind == "standard" else fan_in**-0.5
     if kind in ("tied", "unscaled"):
         return (alpha * sigma) ** 2 / (fan_in if kind == "tied" else 1), None
     return 1.0, alpha / (math.sqrt(fan_in) if kind == "ntk" else fan_in)

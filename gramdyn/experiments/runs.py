@@ -1,13 +1,10 @@
-"""What claims on a planted map share: runs of a sweep by their place, and rows with a bound."""
+"""Runs of a sweep by their place on its axes."""
 
 from typing import Any
 
 import numpy as np
 import xarray as xr
 from jaxtyping import Num
-
-from gramdyn.experiments.numbers import told
-from gramdyn.experiments.registry import Row
 
 
 class Runs:
@@ -70,25 +67,3 @@ def _is_at(here: Any, value: Any) -> bool:
     if isinstance(value, float) and isinstance(here, int | float):
         return bool(np.isclose(here, value, rtol=1e-9))
     return bool(here == value)
-
-
-def below(what: str, found: Any, bound: float) -> Row:
-    """A number that has to be below a bound."""
-    return Row(what, f"below {told(bound)}", told(float(found)), bool(found < bound))
-
-
-def near(what: str, found: Any, wanted: float, off: float, digits: int = 4) -> Row:
-    """A number that has to be near another one."""
-    good = bool(abs(found - wanted) <= off)
-    return Row(what, f"{wanted:.{digits}g} ± {told(off)}", f"{found:.{digits}g}", good)
-
-
-def count(what: str, right: np.ndarray) -> Row:
-    """How many of many are right, which has to be all of them."""
-    return Row(what, f"all {len(right)}", f"{int(np.sum(right))}", bool(np.all(right)))
-
-
-def fraction(what: str, found: np.ndarray, wanted: float) -> Row:
-    """A share of runs against a probability, to four standard errors."""
-    off = 4 * np.sqrt(wanted * (1 - wanted) / len(found))
-    return near(what, float(np.mean(found)), wanted, float(off))
