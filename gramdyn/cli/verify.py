@@ -49,6 +49,8 @@ def _told(verdicts: Sequence[Verdict]) -> str:
     """How many laws hold in every group, or how many fail in some."""
     checked = {one.law for one in verdicts if one.holds is not None}
     failing = {one.law for one in verdicts if one.holds is False}
-    skipped = sum(one.holds is None for one in verdicts)
     told = f"{len(failing)} of {len(checked)} laws fail" if failing else f"{len(checked)} laws hold"
-    return f"{told}; skipped for size: {skipped}" if skipped else told
+    skipped = sum(one.holds is None and one.applies for one in verdicts)
+    told += f"; skipped for size: {skipped}" if skipped else ""
+    excused = sum(not one.applies for one in verdicts)
+    return f"{told}; not applicable: {excused}" if excused else told

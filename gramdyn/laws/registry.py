@@ -2,7 +2,7 @@
 
 A law holds for any weights and any training set, so it may be checked at any state of any run, and
 on part of its samples. To add one, write a function `Moment -> Found` under `@law`; the modules
-`field_checks` and `weight_checks` hold those there are.
+`field_checks`, `weight_checks` and `feature_checks` hold those there are.
 """
 
 from collections.abc import Callable
@@ -50,6 +50,7 @@ class Law:
         source: Where the law stands.
         counts: What the check counts beside the error, or "".
         applies: Whether the law says anything about a network trained by a scheme.
+        excuse: Why it says nothing, for verdicts to tell; "" for a law that is then left out.
     """
 
     name: str
@@ -60,6 +61,7 @@ class Law:
     source: str
     counts: str
     applies: Callable[[Network, AbstractScheme], bool]
+    excuse: Callable[[Network, AbstractScheme], str]
 
 
 LAWS: dict[str, Law] = {}
@@ -74,11 +76,13 @@ def law(
     source: str = PAPER,
     counts: str = "",
     applies: Callable[[Network, AbstractScheme], bool] = lambda network, scheme: True,
+    excuse: Callable[[Network, AbstractScheme], str] = lambda network, scheme: "",
 ) -> Callable[[Callable[[Moment], Found]], Callable[[Moment], Found]]:
     """Enter a check by name."""
 
     def enter(check: Callable[[Moment], Found]) -> Callable[[Moment], Found]:
-        LAWS[name] = Law(name, check, needs, tolerance, reason, source, counts, applies)
+        told = (needs, tolerance, reason, source, counts)
+        LAWS[name] = Law(name, check, *told, applies, excuse)
         return check
 
     return enter
@@ -94,6 +98,7 @@ class Sizes:
         layers: Layers, the readout among them.
         width: Neurons of the widest layer.
         weights: Trained numbers.
+        fan_in: Most numbers that enter a neuron.
     """
 
     samples: int
@@ -101,15 +106,17 @@ class Sizes:
     layers: int
     width: int
     weights: int
+    fan_in: int = 1
 
     @classmethod
     def of(cls, system: NetworkSystem) -> "Sizes":
         """The sizes of a system in weight coordinates."""
         n, n_outputs = system.targets.shape
         layers = system.start.layers
-        width = max(layer.weight.shape[0] for layer in layers if isinstance(layer, Dense))
-        leaves = jax.tree.leaves(system.initial_state())
-        return cls(n, n_outputs, len(layers), width, sum(leaf.size for leaf in leaves))
+        shapes = [layer.weight.shape for layer in layers if isinstance(layer, Dense)]
+        width, fan_in = (max(sides) for sides in zip(*shapes, strict=True))
+        weights = sum(leaf.size for leaf in jax.tree.leaves(system.initial_state()))
+        return cls(n, n_outputs, len(layers), width, weights, fan_in)
 
 
 # Numbers a check may hold at once: 0.8 GB.
@@ -122,6 +129,9 @@ NEEDS: dict[str, Callable[[Sizes, int], bool]] = {
     "fields": lambda size, n: n * size.outputs * (n + size.layers * size.width) <= BUDGET,
     "kernels": lambda size, n: (2 * size.layers + 1) * (n * size.outputs) ** 2 <= BUDGET,
     "jacobian": lambda size, n: n * size.outputs * (size.weights + n * size.outputs) <= BUDGET,
+    "grams": lambda size, n: (
+        8 * size.fan_in**2 + 8 * n * size.layers * max(size.width, size.fan_in) <= BUDGET
+    ),
     "operators": lambda size, n: 8 * size.width**2 + n * size.outputs * size.width <= BUDGET,
     "spectra": lambda size, n: n * size.outputs <= MOST_ROWS,
 }

@@ -47,6 +47,7 @@ class Verdict:
         tolerance: Largest error of a law that holds.
         holds: Whether it holds; None where nothing was checked.
         note: What else there is to say: samples checked, flips, what was skipped.
+        applies: Whether the law says anything of the group; the note has the reason where not.
     """
 
     law: str
@@ -56,6 +57,7 @@ class Verdict:
     tolerance: float
     holds: bool | None
     note: str = ""
+    applies: bool = True
 
 
 def verify_config(
@@ -85,7 +87,7 @@ def verify_plan(
         tell: Called with a line of progress before each group.
 
     Returns:
-        One verdict a law and group; laws that say nothing about a group are left out.
+        One verdict a law and group; laws that say nothing about a group are left out, or tell why.
 
     Raises:
         InputError: for an unknown law, or a run that starts with a loss that is not finite.
@@ -118,11 +120,24 @@ def _verify_group(group: Group, plan: Plan, laws: Sequence[Law]) -> list[Verdict
         raise InputError(f"Group `{group.name}`: no state of its first run has a finite loss.")
     with jax.enable_x64(True), jax.default_matmul_precision("highest"):
         system = next(iter(run.moments.values()))
-        laws = [law for law in laws if law.applies(system.start, run.scheme)]
+        applies = lambda law: law.applies(system.start, run.scheme)  # noqa: E731
+        why = {one: one.excuse(system.start, run.scheme) for one in laws if not applies(one)}
         size = Sizes.of(system)
-        counts = {law.name: samples_for(law, size) for law in laws}
-        found = _examine(run, {law: counts[law.name] for law in laws if counts[law.name]})
-    return [_judge(law, group.name, found[law.name], counts[law.name], size, run) for law in laws]
+        counts = {law: samples_for(law, size) for law in laws if law not in why}
+        found = _examine(run, {law: count for law, count in counts.items() if count})
+    told = [law for law in laws if law not in why or why[law]]
+    return [
+        _excused(law, group.name, why[law])
+        if law in why
+        else _judge(law, group.name, found[law.name], counts[law], size, run)
+        for law in told
+    ]
+
+
+def _excused(law: Law, group: str, why: str) -> Verdict:
+    """Of a law that does not apply, where it says why."""
+    note = f"does not apply: {why}"
+    return Verdict(law.name, group, -1, None, law.tolerance, None, note, applies=False)
 
 
 def _run(group: Group, plan: Plan) -> _Run:
