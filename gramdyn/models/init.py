@@ -75,6 +75,7 @@ def init_network(
     bias: bool | Sequence[bool] = False,
     weight_scale: Scalar = 1.0,
     output_scale: Scalar = 1.0,
+    input_scale: Scalar = 1.0,
     dtype: type | None = None,
     padded: Padded | None = None,
     residual: bool = False,
@@ -111,6 +112,7 @@ def init_network(
         bias: Whether hidden layers have biases; for all of them, or one by one.
         weight_scale: sigma, a multiple of the usual standard deviation of hidden weights.
         output_scale: alpha, a multiple of the usual output.
+        input_scale: A multiple of the usual initial weights of the first layer alone, beside sigma.
         dtype: Floating type; JAX's default by default.
         padded: Sizes of the network itself where `widths` are those it is filled up to with neurons
             that never move (see `gramdyn.models.padding`), so that one program serves many widths.
@@ -144,8 +146,9 @@ def init_network(
     if law.tied:
         output_scale = output_scale * weight_scale
     entries = _by_layer(drawn, biases)
+    sigmas = [weight_scale * (input_scale if i == 0 else 1.0) for i in range(len(widths))]
     hidden = [
-        _hidden(*entry, std, weight_scale, law, activation, given[i], residual and i > 0)
+        _hidden(*entry, std, sigmas[i], law, activation, given[i], residual and i > 0)
         for i, (entry, std) in enumerate(zip(entries[:-1], stds[:-1], strict=True))
     ]
     last = _readout(*entries[-1], stds[-1], output_scale, law, train_readout, readout_bias)

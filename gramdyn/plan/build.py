@@ -36,7 +36,7 @@ from gramdyn.systems.batches import in_batches
 from gramdyn.systems.network import NetworkSystem
 
 # Keys of a network's configuration that are numbers in the compiled program, not part of it.
-NETWORK_NUMBERS = ("weight_scale", "output_scale")
+NETWORK_NUMBERS = ("weight_scale", "output_scale", "input_scale")
 
 
 def build_task(config: Config) -> Task:
@@ -83,6 +83,7 @@ def build_network(
         bias=network.bias,
         weight_scale=scale,
         output_scale=numbers.get("network.output_scale", network.output_scale),
+        input_scale=numbers.get("network.input_scale", network.input_scale),
         dtype=jax.tree.leaves(data)[0].dtype.type,
         padded=padded,
         residual=network.kind == "residual",

@@ -96,6 +96,7 @@ class NetworkConfig(Strict):
     parametrization: _one_of("parametrization", PARAMETRIZATIONS) = "standard"  # type: ignore[valid-type]
     weight_scale: float = Field(default=1.0, gt=0)
     output_scale: float = Field(default=1.0, gt=0)
+    input_scale: float = Field(default=1.0, gt=0)
     init: _one_of("init", (*INITS, *READOUT_LAWS)) = "gaussian"  # type: ignore[valid-type]
     signs: tuple[Literal[-1, 1], ...] | None = None
     centred: bool = False
@@ -313,8 +314,9 @@ def _check_moments(network: NetworkConfig, loss: LossConfig) -> None:
         # Its entries are weight_scale itself; what else scales a start would do nothing.
         if network.parametrization != "unscaled":
             _refuse("network.init", "aligned needs parametrization: unscaled")
-        if network.output_scale != 1.0:
-            _refuse("network.output_scale", "must be left out with init aligned")
+        for key in ("output_scale", "input_scale"):
+            if getattr(network, key) != 1.0:
+                _refuse(f"network.{key}", "must be left out with init aligned")
     plain = sorted(name for name, law in PARAMETRIZATIONS.items() if not law.multiplier)
     if network.init == "balanced" and network.parametrization not in plain:
         told = f"balanced needs a parametrization without multipliers: {', '.join(plain)}"
@@ -334,7 +336,7 @@ def _check_planted(config: Config) -> None:
     needs = f"init {network.init} needs one layer of ReLU and a readout, both trained, no more"
     plain = NetworkConfig(width=1, depth=1, readout="trained")
     keys = ("kind", "activation", "bias", "readout_bias", "readout", "centred")
-    for key in (*keys, "parametrization", "output_scale"):
+    for key in (*keys, "parametrization", "output_scale", "input_scale"):
         if (given := getattr(network, key)) != (wanted := getattr(plain, key)):
             _refuse(f"network.{key}", f"{needs}: must be {wanted}, but is {given}")
     if len(network.layer_widths) != 1:

@@ -222,14 +222,11 @@ def test_refusals_of_features_made_elsewhere():
 
 def test_distances_to_the_best_readout_are_those_of_a_right_triangle():
     draw = np.random.default_rng(1)
-    features, targets = (
-        jnp.asarray(draw.normal(size=(30, 5))),
-        jnp.asarray(draw.normal(size=(30, 2))),
+    features, targets, readout = (
+        jnp.asarray(draw.normal(size=shape)) for shape in ((30, 5), (30, 2), (5, 2))
     )
-    outputs = features @ jnp.asarray(draw.normal(size=(5, 2)))
-    found = feature_fit(features, targets, outputs)
+    found = feature_fit(features, targets, features @ readout)
     np.testing.assert_allclose(found.residual**2, found.features**2 + found.readout**2, rtol=1e-13)
     best = np.linalg.lstsq(features, targets, rcond=None)[0]
-    np.testing.assert_allclose(
-        found.features, np.linalg.norm(targets - features @ best), rtol=1e-12
-    )
+    missed = np.linalg.norm(targets - features @ best)
+    np.testing.assert_allclose(found.features, missed, rtol=1e-12)
