@@ -4,6 +4,7 @@ from gramdyn.data.arrays import arrays
 from gramdyn.data.clusters import clusters
 from gramdyn.data.digits import digits, mnist5k
 from gramdyn.data.gaussian import gaussian
+from gramdyn.data.images import Images, task_images
 from gramdyn.data.linear_map import linear_map
 from gramdyn.data.modular_addition import modular_addition
 from gramdyn.data.moments import Moments, task_moments
@@ -18,6 +19,7 @@ from gramdyn.data.task import HeldOut, Task, make_task
 __all__ = [
     "TASKS",
     "HeldOut",
+    "Images",
     "Moments",
     "Population",
     "Task",
@@ -37,6 +39,7 @@ __all__ = [
     "register_task",
     "scale_inputs",
     "swiss_roll",
+    "task_images",
     "task_moments",
     "task_population",
     "whiten",

@@ -41,6 +41,7 @@ from gramdyn.kernels.infinite_width import (
     linear_residual,
     repeat_outputs,
 )
+from gramdyn.kernels.interpolation import LineError, line_error, path_bend, straight_lines
 from gramdyn.kernels.linear import (
     conserved_increment,
     conserved_quantities,
@@ -83,6 +84,7 @@ from gramdyn.kernels.target_linearity import (
     linearity_by_layer,
     linearity_surrogate,
     principal_scores,
+    principal_share,
     reference_linearity,
     target_linearity,
 )
@@ -106,6 +108,7 @@ __all__ = [
     "Collapse",
     "FeatureFit",
     "LearningEquation",
+    "LineError",
     "Linearity",
     "Path",
     "act_gram",
@@ -157,6 +160,7 @@ __all__ = [
     "learning_equation",
     "learnt_conjugate",
     "limit_conj_grams",
+    "line_error",
     "linear_residual",
     "linearity_bound",
     "linearity_by_layer",
@@ -171,10 +175,12 @@ __all__ = [
     "operator_spectra",
     "operator_traces",
     "operator_velocity",
+    "path_bend",
     "polar_factor",
     "population_gradient",
     "population_loss",
     "principal_scores",
+    "principal_share",
     "pulled_errors",
     "reference_linearity",
     "relative_movement",
@@ -186,6 +192,7 @@ __all__ = [
     "sensitivity",
     "spectrum",
     "step_against_moment",
+    "straight_lines",
     "tangent_kernel",
     "target_alignment",
     "target_linearity",

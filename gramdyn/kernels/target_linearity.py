@@ -234,6 +234,28 @@ def principal_scores(features: Float[Array, "n M"], count: int) -> Float[Array, 
     return left[:, :count] * values[None, :count]
 
 
+def principal_share(targets: Float[Array, "n C"], count: int) -> Float[Array, ""]:
+    """Share of the centred targets' square in their leading principal directions.
+
+    What no Target Linearity of features of that rank exceeds.
+
+    Args:
+        targets: Y, shape (n, C).
+        count: Number of directions, at most min(n, C).
+
+    Returns:
+        The share in [0, 1]; NaN where the targets are constant.
+
+    Raises:
+        InputError: for another count.
+
+    Cost: one singular value decomposition.
+    """
+    check(1 <= count <= min(targets.shape), "count", f"be 1 to {min(targets.shape)}", count)
+    squares = jnp.linalg.svd(centred(targets), compute_uv=False) ** 2
+    return jnp.sum(squares[:count]) / _or_nan(jnp.sum(squares))
+
+
 def linearity_surrogate(
     features: Float[Array, "n M"], targets: Float[Array, "n C"], weight: Float[Array, "N M"]
 ) -> dict[str, Float[Array, ""]]:

@@ -10,6 +10,7 @@ from gramdyn.models.activations import (
     relu,
     tanh,
 )
+from gramdyn.models.autoencoder import Autoencoder, init_autoencoder
 from gramdyn.models.balanced import INITS, along_modes, balance
 from gramdyn.models.infinite_width import limit_kernels
 from gramdyn.models.init import PARAMETRIZATIONS, init_network
@@ -25,6 +26,7 @@ __all__ = [
     "READOUT_LAWS",
     "AbstractLayer",
     "Activation",
+    "Autoencoder",
     "Dense",
     "GramDense",
     "Network",
@@ -32,6 +34,7 @@ __all__ = [
     "along_modes",
     "balance",
     "gelu",
+    "init_autoencoder",
     "init_network",
     "leaky_relu",
     "limit_kernels",

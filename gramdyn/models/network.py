@@ -64,6 +64,21 @@ class Network(eqx.Module):
                 conj = self.layers[i].below(sens, conj)
         return tuple(reversed(found))
 
+    def gradient(
+        self, traces: tuple[Trace, ...], drives: tuple[Float[Array, "n _"], ...]
+    ) -> "Network":
+        """Gradient of a loss in the coordinates of each layer; None for what does not train.
+
+        Args:
+            traces: Fields of a forward pass.
+            drives: Derivative of the loss by each layer's preactivations, shape (n, N_l).
+        """
+        found = [
+            layer.gradient(trace, drive) if layer.trainable else jax.tree.map(lambda _: None, layer)
+            for layer, trace, drive in zip(self.layers, traces, drives, strict=True)
+        ]
+        return Network(tuple(found))
+
     def partition(self) -> tuple["Network", "Network"]:
         """Split into what trains and what does not, each a network with None for the rest."""
         spec = Network(tuple(_trained(layer) for layer in self.layers))

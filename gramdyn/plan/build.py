@@ -9,6 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array
 
+from gramdyn.data.images import Images
 from gramdyn.data.moments import Moments
 from gramdyn.data.planted_map import Population
 from gramdyn.data.registry import TASKS
@@ -18,6 +19,7 @@ from gramdyn.diagnostics.registry import make_diagnostic
 from gramdyn.dynamics.registry import SCHEMES
 from gramdyn.dynamics.schemes import AbstractScheme, Relative
 from gramdyn.models.activations import make_activation
+from gramdyn.models.autoencoder import init_autoencoder
 from gramdyn.models.balanced import along_modes, balance
 from gramdyn.models.init import Padded, init_network, layer_stds
 from gramdyn.models.network import Network
@@ -30,13 +32,11 @@ from gramdyn.plan.config import (
     Strict,
     float_keys,
 )
-from gramdyn.plan.views import view_of
+from gramdyn.plan.views import VaeStart, view_of
 from gramdyn.systems.base import AbstractSystem
-from gramdyn.systems.batches import in_batches
-from gramdyn.systems.network import NetworkSystem
 
 # Keys of a network's configuration that are numbers in the compiled program, not part of it.
-NETWORK_NUMBERS = ("weight_scale", "output_scale", "input_scale")
+NETWORK_NUMBERS = ("weight_scale", "output_scale", "input_scale", "beta")
 
 
 def build_task(config: Config) -> Task:
@@ -77,17 +77,9 @@ def build_network(
         data.n_inputs,
         widths,
         data.n_outputs,
-        activation=make_activation(network.activation, network.slope),
-        parametrization=network.parametrization,
-        train_readout=network.readout == "trained",
-        bias=network.bias,
-        weight_scale=scale,
-        output_scale=numbers.get("network.output_scale", network.output_scale),
-        input_scale=numbers.get("network.input_scale", network.input_scale),
-        dtype=jax.tree.leaves(data)[0].dtype.type,
+        **_init_options(network, data, numbers),
         padded=padded,
         residual=network.kind == "residual",
-        readout_bias=network.readout_bias,
     )
     if network.init == "gaussian":
         return found
@@ -97,6 +89,42 @@ def build_network(
         return balance(found, n_modes)
     left, right = jnp.asarray(data.left), jnp.asarray(data.right)
     return along_modes(found, left, scale, right, n_modes)
+
+
+def _init_options(network: NetworkConfig, data: Any, numbers: dict[str, Any]) -> dict[str, Any]:
+    """Options of `init_network` that networks of all kinds have."""
+    scales = ("weight_scale", "output_scale", "input_scale")
+    return {
+        "activation": make_activation(network.activation, network.slope),
+        "parametrization": network.parametrization,
+        "train_readout": network.readout == "trained",
+        "bias": network.bias,
+        "readout_bias": network.readout_bias,
+        "dtype": jax.tree.leaves(data)[0].dtype.type,
+        **{key: numbers.get(f"network.{key}", getattr(network, key)) for key in scales},
+    }
+
+
+def build_autoencoder(
+    config: Config,
+    key: Any,
+    data: Images,
+    numbers: dict[str, Any],
+    widths: tuple[int, ...],
+    padded: None,
+) -> VaeStart:
+    """The autoencoder of a job at t = 0, with the job's numbers; never filled up."""
+    network = config.network
+    assert network.latent is not None
+    keys = jax.random.fold_in(key, _ENCODER), jax.random.fold_in(key, _DECODER)
+    options = _init_options(network, data, numbers)
+    found = init_autoencoder(keys, data.n_inputs, widths, network.latent, **options)
+    beta = numbers.get("network.beta", 1.0 if network.beta is None else network.beta)
+    return VaeStart(found, beta, jax.random.fold_in(key, _NOISE))
+
+
+# What builds a network of a kind that is more than one on its inputs and outputs.
+_BUILDERS: dict[str, Any] = {"vae": build_autoencoder}
 
 
 def _build_thin(network: NetworkConfig, key: Any, data: Any, scale: Any) -> Network:
@@ -130,7 +158,8 @@ def build_scheme(config: Strict, numbers: dict[str, Any]) -> AbstractScheme:
 
 def numbers_of(config: Config) -> dict[str, float]:
     """The numbers of a job that are arrays in the compiled program, by dotted key."""
-    found = {f"network.{key}": getattr(config.network, key) for key in NETWORK_NUMBERS}
+    given = {f"network.{key}": getattr(config.network, key) for key in NETWORK_NUMBERS}
+    found = {key: value for key, value in given.items() if value is not None}
     for key in float_keys(config.scheme):
         value = getattr(config.scheme, key)
         if value is not None:
@@ -143,6 +172,8 @@ def numbers_of(config: Config) -> dict[str, float]:
 _GENERATOR = "threefry2x32"
 # What is folded into a run's key for the orders of its samples; its weights have the key itself.
 _ORDERS = 1
+# And for the codes of an autoencoder and the weights of its two networks.
+_NOISE, _ENCODER, _DECODER = 2, 3, 4
 
 
 def n_steps_of(config: Config) -> int:
@@ -181,13 +212,13 @@ class GroupBuild(eqx.Module):
         leaves = [jnp.asarray(leaf)[index] for leaf in self.data]
         data = jax.tree.unflatten(self.structure, leaves)
         key, padded = jax.random.key(params["seed"], impl=_GENERATOR), params.get("padded")
-        network = build_network(config, key, data, numbers, self.widths, padded)
+        build = _BUILDERS.get(config.network.kind, build_network)
+        network = build(config, key, data, numbers, self.widths, padded)
         scheme = build_scheme(config.scheme, numbers)
         system = view_of(config).system(config, network, data, scheme)
         if config.batch_size is not None:
-            assert isinstance(system, NetworkSystem)
-            orders = jax.random.fold_in(key, _ORDERS)
-            system = in_batches(system, orders, config.batch_size, n_steps_of(config))
+            orders, steps = jax.random.fold_in(key, _ORDERS), n_steps_of(config)
+            system = view_of(config).batched(system, orders, config.batch_size, steps)
         return system, scheme
 
 

@@ -75,16 +75,19 @@ class NetworkConfig(Strict):
     """A network of dense layers. Give `width` and `depth`, or `widths` layer by layer.
 
     Attributes:
-        kind: "dense", or "residual": hidden layers after the first add what enters them.
+        kind: "dense"; "residual": hidden layers after the first add what enters them; "vae": two
+            dense networks, an encoder of these widths and a decoder with them in reverse.
         depth: Number of hidden layers; 0 is a linear map alone, in moment coordinates.
         init: "gaussian"; or, for linear networks in moment coordinates, "balanced" (factors of one
             Gaussian map) or "aligned" (factors along the target's singular vectors); or, for both
             layers of a ReLU network on a planted map, a law of the readout beside hidden weights
             N(0, weight_scale^2 / d): "chi", "balanced", "xavier" or "same".
         signs: Signs of the readout of such a start with one output; drawn by default.
+        latent: Numbers of an autoencoder's code.
+        beta: Factor on the divergence of an autoencoder's codes; 1 by default.
     """
 
-    kind: Literal["dense", "residual"] = "dense"
+    kind: Literal["dense", "residual", "vae"] = "dense"
     width: Positive | None = None
     depth: Annotated[int, Field(ge=0)] | None = None
     widths: tuple[Positive, ...] | None = Field(default=None, min_length=1)
@@ -100,6 +103,8 @@ class NetworkConfig(Strict):
     init: _one_of("init", (*INITS, *READOUT_LAWS)) = "gaussian"  # type: ignore[valid-type]
     signs: tuple[Literal[-1, 1], ...] | None = None
     centred: bool = False
+    latent: Positive | None = None
+    beta: float | None = Field(default=None, ge=0)
 
     @model_validator(mode="after")
     def _check(self) -> "NetworkConfig":
@@ -113,6 +118,9 @@ class NetworkConfig(Strict):
             raise ValueError("`slope` belongs to activation leaky_relu")
         if self.kind == "residual" and len(set(self.layer_widths)) > 1:
             raise ValueError("residual layers need equal widths")
+        for key in ("latent", "beta") if self.kind != "vae" else ():
+            if getattr(self, key) is not None:
+                raise ValueError(f"`{key}` belongs to kind vae")
         if self.depth == 0 and self.readout == "fixed":
             raise ValueError("`depth` 0 has nothing but a readout: set readout: trained")
         return self
@@ -253,7 +261,9 @@ class Config(Strict):
         if self.network.signs is not None and not self.starts_thin:
             laws = ", ".join(READOUT_LAWS)
             _refuse("network.signs", f"belong to both layers of a planted map, with init {laws}")
-        if self.coordinates == "moments":
+        if self.network.kind == "vae":
+            _check_vae(self)
+        elif self.coordinates == "moments":
             _check_moments(self.network, self.loss)
         elif self.on_population or self.starts_thin:
             _check_planted(self)
@@ -299,6 +309,31 @@ def _check_batches(config: Config) -> None:
         _refuse("scheme.batch_size", f"must be left out with scheme.kind {kind}")
     if config.on_population or config.coordinates not in ("auto", "weights"):
         _refuse("coordinates", f"must be weights for mini-batches, but is {config.coordinates}")
+
+
+def _check_vae(config: Config) -> None:
+    """Refuse what a variational autoencoder has no use for, or cannot do."""
+    network, scheme = config.network, config.scheme
+    if network.latent is None:
+        _refuse("network.latent", "must be given with kind vae")
+    if network.depth == 0:
+        _refuse("network.depth", "must be at least 1 with kind vae")
+    for key, wanted in {"readout": "trained", "centred": False, "init": "gaussian"}.items():
+        if (given := getattr(network, key)) != wanted:
+            _refuse(f"network.{key}", f"must be {wanted} with kind vae, but is {given}")
+    for key, value in LossConfig():
+        if (given := getattr(config.loss, key)) != value:
+            _refuse(
+                f"loss.{key}", f"must be left out with kind vae, whose loss is its own: {given}"
+            )
+    if config.coordinates not in ("auto", "weights"):
+        _refuse("coordinates", f"must be weights with kind vae, but is {config.coordinates}")
+    if config.on_population:
+        _refuse("task.kind", "must be one with samples for kind vae")
+    if scheme.kind == "gradient_flow":  # type: ignore[attr-defined]
+        _refuse("scheme.kind", "must not be gradient_flow with kind vae: each step has its noise")
+    if isinstance(getattr(scheme, "step_size", None), RelativeStep):
+        _refuse("scheme.step_size", "must be a number with kind vae, which has no tangent kernel")
 
 
 def _check_moments(network: NetworkConfig, loss: LossConfig) -> None:

@@ -88,6 +88,8 @@ def _shared_widths(
 
 def _obstacle(config: Config) -> str | None:
     """Why networks of this configuration cannot be filled up, if so."""
+    if view_of(config).unpadded:
+        return view_of(config).unpadded
     if config.starts_thin:
         return f"with init {config.network.init}, drawn in the frame of its own rows"
     if not build_scheme(config.scheme, {}).ignores_padding:

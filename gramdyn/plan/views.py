@@ -1,22 +1,27 @@
-"""What systems see of their tasks, by coordinates: samples, moments, or the population."""
+"""What systems see of their tasks: samples, moments, the population, or images alone."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from gramdyn._checks import check
+from gramdyn._types import Key, Scalar
+from gramdyn.data.images import Images, class_members, task_images
 from gramdyn.data.moments import Moments, task_moments
 from gramdyn.data.planted_map import Population, task_population
 from gramdyn.data.task import Task
 from gramdyn.dynamics.schemes import AbstractScheme
+from gramdyn.models.autoencoder import Autoencoder
 from gramdyn.models.network import Network
 from gramdyn.plan.config import Config
 from gramdyn.systems.base import AbstractSystem
+from gramdyn.systems.batches import in_batches
 from gramdyn.systems.gram import choose_coordinates
 from gramdyn.systems.losses import SquaredLoss, make_loss
 from gramdyn.systems.make import make_moment_system, make_planted_system, make_system
+from gramdyn.systems.vae import VaeSystem, make_vae_system
 
 
 @dataclass(frozen=True)
@@ -29,16 +34,22 @@ class View:
         rows: Rows of the fields that a step moves through the layers; its cost is in proportion.
         shape: What of a task's shape the compiled program depends on.
         system: The system of a network at t = 0 on what is seen of its task.
+        batched: The same trained on mini-batches: random key of the orders, size, steps.
+        unpadded: Why its networks cannot be filled up to wider ones; "" where they can.
     """
 
     see: Callable[[Config, Sequence[Task]], list[Any]]
     rows: Callable[[Task], int]
     shape: Callable[[Task], tuple[int, ...]]
-    system: Callable[[Config, Network, Any, AbstractScheme], AbstractSystem]
+    system: Callable[[Config, Any, Any, AbstractScheme], AbstractSystem]
+    batched: Callable[[Any, Key, int, int], AbstractSystem] = in_batches
+    unpadded: str = ""
 
 
 def view_of(config: Config) -> View:
     """How the systems of a configuration see their tasks."""
+    if config.network.kind in _OF_KINDS:
+        return _OF_KINDS[config.network.kind]
     if config.on_population:
         return _POPULATION
     return _MOMENTS if config.coordinates == "moments" else _SAMPLES
@@ -115,3 +126,46 @@ _MOMENTS = View(_moments, lambda task: task.n_outputs, _shape, _by_moments)
 _POPULATION = View(
     _populations, lambda task: task.n_outputs, lambda task: (task.n_outputs,), _on_population
 )
+
+
+class VaeStart(NamedTuple):
+    """An autoencoder at t = 0 and what its training takes beside the data.
+
+    Attributes:
+        network: The autoencoder.
+        beta: Factor on the divergence.
+        noise: Random key of the codes.
+    """
+
+    network: Autoencoder
+    beta: Scalar
+    noise: Key
+
+
+def _images(config: Config, tasks: Sequence[Task]) -> list[Any]:
+    """Pixels, and the samples of each class."""
+    return [task_images(task) for task in tasks]
+
+
+def _image_shape(task: Task) -> tuple[int, ...]:
+    classes = () if task.labels is None else class_members(np.asarray(task.labels)).shape
+    return task.n_samples, task.n_inputs, *classes
+
+
+def _on_images(
+    config: Config, start: VaeStart, data: Images, scheme: AbstractScheme
+) -> AbstractSystem:
+    return make_vae_system(start.network, data, noise=start.noise, beta=start.beta)
+
+
+# Views of networks of a kind of their own, whatever their coordinates.
+_OF_KINDS = {
+    "vae": View(
+        _images,
+        lambda task: task.n_samples,
+        _image_shape,
+        _on_images,
+        batched=VaeSystem.in_batches,
+        unpadded="of an autoencoder",
+    )
+}

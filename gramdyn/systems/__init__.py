@@ -25,6 +25,7 @@ from gramdyn.systems.network_fields import NetworkFields
 from gramdyn.systems.planted import PlantedFields, PlantedSystem
 from gramdyn.systems.planted_samples import SampledSystem
 from gramdyn.systems.planted_view import PlantedView
+from gramdyn.systems.vae import VaeFields, VaeSystem, make_vae_system
 
 __all__ = [
     "CLOSURES",
@@ -50,6 +51,8 @@ __all__ = [
     "ResidualSystem",
     "SampledSystem",
     "SquaredLoss",
+    "VaeFields",
+    "VaeSystem",
     "conjugate_jump",
     "conjugate_law",
     "field_system",
@@ -60,4 +63,5 @@ __all__ = [
     "make_moment_system",
     "make_planted_system",
     "make_system",
+    "make_vae_system",
 ]

@@ -15,6 +15,31 @@ from gramdyn.systems.network import NetworkSystem
 from gramdyn.systems.network_fields import NetworkFields
 
 
+def draw_orders(key: Key, n_samples: int, size: int, n_steps: int) -> Int[Array, "epochs n"]:
+    """An order of the samples for each epoch that so many steps take.
+
+    Raises:
+        InputError: for a size of batches that is not 1 to the number of samples.
+
+    Cost: epochs x n whole numbers.
+    """
+    check(1 <= size <= n_samples, "size", f"be 1 to the number of samples {n_samples}", size)
+    epochs = -(-n_steps // (n_samples // size))
+    keys = jax.random.split(key, epochs)
+    order = jax.vmap(lambda one: jax.random.permutation(one, n_samples))(keys)
+    return order.astype(jnp.int32)
+
+
+def rows_of_step(
+    order: Int[Array, "epochs n"], size: int, step: Int[Array, ""]
+) -> Int[Array, " size"]:
+    """Samples of batch t mod m of epoch floor(t / m) at step t, m = floor(n / size)."""
+    epochs, n = order.shape
+    count = n // size
+    epoch, place = (step // count) % epochs, (step % count) * size
+    return lax.dynamic_slice(order, (epoch, place), (1, size))[0]
+
+
 class BatchFields(NetworkFields):
     """Fields on the whole training set, for those who look, and on the batch that is trained on.
 
@@ -62,12 +87,7 @@ class BatchSystem(NetworkSystem):
     @property
     def rows(self) -> Int[Array, " size"]:
         """Samples of this step's batch."""
-        epochs, n = self.order.shape
-        count = n // self.size
-        epoch = (self.step // count) % epochs
-        place = (self.step % count) * self.size
-        found = lax.dynamic_slice(self.order, (epoch, place), (1, self.size))
-        return found[0]
+        return rows_of_step(self.order, self.size, self.step)
 
     def fields(self, state: Network) -> BatchFields:
         """The fields on the training set, and on the batch."""
@@ -102,10 +122,7 @@ def in_batches(system: NetworkSystem, key: Key, size: int, n_steps: int) -> Batc
     Cost: epochs x n whole numbers kept a run.
     """
     n = system.targets.shape[0]
-    check(1 <= size <= n, "size", f"be 1 to the number of samples {n}", size)
     check(system.coordinates == "weights", "coordinates", "be weights for batches", "gram")
-    epochs = -(-n_steps // (n // size))
-    order = jax.vmap(lambda one: jax.random.permutation(one, n))(jax.random.split(key, epochs))
     return BatchSystem(
         system.start,
         system.origin,
@@ -114,7 +131,7 @@ def in_batches(system: NetworkSystem, key: Key, size: int, n_steps: int) -> Batc
         system.loss,
         system.offset,
         system.held_out,
-        order=order.astype(jnp.int32),
+        order=draw_orders(key, n, size, n_steps),
         size=size,
         step=jnp.zeros((), jnp.int32),
     )

@@ -214,10 +214,5 @@ class NetworkFields(AbstractFields):
 
     def gradient(self) -> Network:
         """Loss gradient in the coordinates of each layer; None for what does not train."""
-        found = [
-            layer.gradient(trace, drive) if layer.trainable else jax.tree.map(lambda _: None, layer)
-            for layer, trace, drive in zip(
-                self.network.layers, self.traces, self.drives, strict=True
-            )
-        ]
-        return jax.tree.map(lambda leaf: self.loss_scale * leaf, Network(tuple(found)))
+        found = self.network.gradient(self.traces, self.drives)
+        return jax.tree.map(lambda leaf: self.loss_scale * leaf, found)
