@@ -56,7 +56,8 @@ def view_of(config: Config) -> View:
 
 
 def _shape(task: Task) -> tuple[int, ...]:
-    return task.n_samples, task.n_inputs, task.n_outputs, task.n_heldout
+    planted = int(task.planted_map is not None)
+    return task.n_samples, task.n_inputs, task.n_outputs, task.n_heldout, planted
 
 
 def _samples(config: Config, tasks: Sequence[Task]) -> list[Any]:
