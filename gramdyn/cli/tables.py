@@ -60,8 +60,6 @@ def summary_table(tree: xr.DataTree) -> Table:
         rows = rows[:_MOST_ROWS]
     table = Table(title=title, title_justify="left")
     axes = [name for name in dict.fromkeys(k for row in rows for k in row) if name not in _NOT_AXES]
-    # A number that a task on an axis has, and all of them alike, is no axis.
-    axes = [name for name in axes if "." not in name or len({row.get(name) for row in rows}) > 1]
     shown = [c for c in _COLUMNS if any(row.get(key) for row in rows for key in c[1])]
     for name in [*axes, *(title for title, _ in shown)]:
         table.add_column(name, justify="right")

@@ -100,9 +100,9 @@ def _obstacle(config: Config) -> str | None:
     return f"where `{seeing[0]}` is recorded, which counts neurons" if seeing else None
 
 
-def group_names(groups: list[list[Job]], config: Config) -> list[str]:
+def group_names(groups: list[list[Job]]) -> list[str]:
     """A name a group, from the axes that differ between groups and not within any."""
-    telling = [key for key in config.sweep if all(_constant(key, jobs) for jobs in groups)]
+    telling = [key for key in groups[0][0].place if all(_constant(key, jobs) for jobs in groups)]
     names = [
         "_".join(f"{key.split('.')[-1]}-{jobs[0].place[key]}" for key in telling) or "runs"
         for jobs in groups

@@ -3,7 +3,7 @@
 import itertools
 import json
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
 
@@ -47,7 +47,8 @@ class Job:
     Attributes:
         cell: Everything about it but the seed.
         seed: Its seed.
-        place: Where it stands on each axis of the sweep.
+        place: Where it stands on each axis of the sweep. An axis of whole tasks that differ in
+            numbers alone is an axis for each of those numbers.
     """
 
     cell: Cell
@@ -83,7 +84,35 @@ def expand(config: Config) -> list[Job]:
             cells[told] = Cell(_configure(base, own))
             build_scheme(cells[told].config.scheme, {})  # checks its numbers, arrays later on
         jobs.append(Job(cells[told], _check_seed(place.get("seed", config.seed)), place))
-    return jobs
+    return _spread_tasks(jobs) if "task" in keys else jobs
+
+
+def _spread_tasks(jobs: list[Job]) -> list[Job]:
+    """Whole tasks on an axis as axes of the numbers in which they differ; else as they are.
+
+    A number that is left out, as the samples of a population, stands at infinity.
+    """
+    tasks = {
+        id(job.cell): job.config.task.model_dump(mode="json")  # type: ignore[attr-defined]
+        for job in jobs
+    }
+    names = _numbers_apart(list(tasks.values()))
+    found = []
+    for job in jobs:
+        own = {f"task.{name}": tasks[id(job.cell)][name] for name in names}
+        numbers = {key: math.inf if value is None else value for key, value in own.items()}
+        rest = {key: value for key, value in job.place.items() if key != "task" or not names}
+        found.append(replace(job, place=numbers | rest))
+    return found
+
+
+def _numbers_apart(tasks: list[dict[str, Any]]) -> list[str]:
+    """Keys in which tasks of one kind differ; none where kinds differ, or what is no number."""
+    if len({task["kind"] for task in tasks}) > 1:
+        return []
+    names = [name for name in tasks[0] if any(task[name] != tasks[0][name] for task in tasks)]
+    kinds = {type(task[name]) for task in tasks for name in names}
+    return names if kinds <= {int, float, type(None)} else []
 
 
 def _configure(base: dict[str, Any], own: dict[str, Any]) -> Config:

@@ -149,7 +149,7 @@ def make_plan(config: Config) -> Plan:
     jobs = expand(config)
     tasks = build_tasks(jobs)
     members = group_jobs(jobs, tasks, len(runtime.devices), runtime.platform)
-    names = group_names([runs for _, runs in members], config)
+    names = group_names([runs for _, runs in members])
     with runtime.precision():
         groups = [
             _make_group(name, widths, runs, tasks, runtime)

@@ -7,7 +7,7 @@ they are damaged: the plan says every byte of them.
 import itertools
 import math
 from collections.abc import Iterable, Iterator
-from typing import Any, get_args
+from typing import Any
 
 import numpy as np
 import zarr
@@ -117,32 +117,10 @@ def _places(group: Group) -> dict[str, tuple[tuple[str, ...], np.ndarray]]:
     networks = [job.config.network for job in group.jobs]
     found["width"] = [max(one.layer_widths, default=one.width or 0) for one in networks]
     found["depth"] = [len(one.layer_widths) for one in networks]
-    for key, first in group.jobs[0].place.items():
-        if isinstance(first, dict) and key in _KINDS:
-            found |= _numbers_of_kind(group, key)
-            continue
+    for key in group.jobs[0].place:
         name, values = _as_numbers(key, [job.place[key] for job in group.jobs])
         found.setdefault(name.removeprefix("network."), values)
     return {name: (("run",), _as_array(values)) for name, values in found.items()}
-
-
-# Parts of a configuration that may be an axis as a whole, each value a mapping with its `kind`.
-_KINDS = ("task", "scheme")
-
-
-def _numbers_of_kind(group: Group, key: str) -> dict[str, list[Any]]:
-    """An axis of whole tasks or schemes as axes of the numbers that such a one has.
-
-    A number that is left out, as the samples of a population, stands at infinity.
-    """
-    models = [getattr(job.config, key) for job in group.jobs]
-    fields = type(models[0]).model_fields
-    kinds = {
-        name: {field.annotation, *get_args(field.annotation)} for name, field in fields.items()
-    }
-    names = [name for name, kind in kinds.items() if kind & {int, float}]
-    plain = lambda value: np.inf if value is None else value  # noqa: E731
-    return {f"{key}.{name}": [plain(getattr(one, name)) for one in models] for name in names}
 
 
 def _as_numbers(key: str, values: list[Any]) -> tuple[str, list[Any]]:

@@ -8,6 +8,7 @@ from support.chunks import compute, plan_of
 import gramdyn as gd
 from gramdyn import ConfigError, InputError
 from gramdyn.plan import make_plan, parse_config
+from gramdyn.report.cells import cells_of
 from gramdyn.sweep import run_sweep
 
 BASE = """\
@@ -142,3 +143,54 @@ def test_auto_means_thin_without_samples_and_whole_tasks_are_an_axis(tmp_path):
         places = (np.asarray(node[f"task.{name}"]) for name in ("n_inputs", "samples_per_input"))
         found |= set(zip(*(place.tolist() for place in places), strict=True))
     assert found == {(5, np.inf), (700, np.inf), (5, 2.0)}
+
+
+@pytest.mark.parametrize(
+    ("tasks", "axes"),
+    [
+        # One group, one number apart: that number is the axis, and what all have is none.
+        (
+            "{kind: planted_map, n_inputs: 5, samples_per_input: 2}, "
+            "{kind: planted_map, n_inputs: 5, samples_per_input: 2, seed: 7}",
+            {"task.seed": {0, 7}},
+        ),
+        # A default that is left out is the same as one that is given.
+        (
+            "{kind: planted_map, n_inputs: 5}, {kind: planted_map, n_inputs: 6, n_outputs: 1}",
+            {"task.n_inputs": {5, 6}},
+        ),
+        # Unlike kinds, and what is no number: text.
+        (
+            "{kind: planted_map, n_inputs: 4, samples_per_input: 2}, "
+            "{kind: gaussian, n_inputs: 4, n_samples: 8}",
+            {
+                "task": {
+                    "kind: planted_map, n_inputs: 4, samples_per_input: 2",
+                    "kind: gaussian, n_inputs: 4, n_samples: 8",
+                }
+            },
+        ),
+        (
+            "{kind: gaussian, n_inputs: 4, n_samples: 8, targets: linear}, "
+            "{kind: gaussian, n_inputs: 4, n_samples: 8, targets: random}",
+            {
+                "task": {
+                    "kind: gaussian, n_inputs: 4, n_samples: 8, targets: linear",
+                    "kind: gaussian, n_inputs: 4, n_samples: 8, targets: random",
+                }
+            },
+        ),
+    ],
+)
+def test_places_of_whole_tasks(tasks, axes, tmp_path):
+    changes = ["coordinates=auto", f"sweep={{task: [{tasks}], seed: [0, 1]}}", "record.of=[loss]"]
+    if "gaussian" in tasks:
+        changes += ["task={kind: gaussian, n_inputs: 4, n_samples: 8}", "network.init=gaussian"]
+    run_sweep(parse_config(BASE, changes=changes), tmp_path / "run")
+    nodes = gd.open(tmp_path / "run").children.values()
+    found = {}
+    for name, values in [(n, v) for node in nodes for n, v in node.coords.items()]:
+        if str(name).startswith("task") and name != "task_index":
+            found.setdefault(name, set()).update(np.asarray(values).tolist())
+    assert found == axes
+    assert len(cells_of(gd.open(tmp_path / "run"))) == (1 if "task.seed" in axes else 2)
