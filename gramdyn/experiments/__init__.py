@@ -17,6 +17,10 @@ _MODULES = (
     *("planted_formulas", "planted_success", "planted_times", "planted_escape"),
     *("planted_landscape", "planted_scale", "planted_tail", "planted_pairing", "planted_drift"),
     *("planted_closure", "planted_samples"),
+    *("features_swiss_roll", "features_whitening", "features_layers", "features_staircase"),
+    *("features_labels", "features_grokking", "features_collapse", "features_gram"),
+    "features_ansatz",
+    "vae_interpolation",
 )
 for _module in _MODULES:
     importlib.import_module(f"gramdyn.experiments.{_module}")

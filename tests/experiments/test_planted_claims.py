@@ -1,10 +1,9 @@
 """Claims on planted maps: small runs hold, a spoilt record fails, whole claims as long tests."""
 
-import numpy as np
 import pytest
 
-from gramdyn.experiments import CLAIMS, planted_formulas, planted_landscape, reproduce
-from gramdyn.experiments.reproduce import _measure, _results
+from gramdyn.experiments import CLAIMS, planted_formulas, planted_landscape
+from tests.support.claims import check_claim
 
 # Changes that make a claim small, and how one record is spoilt: result, array, what becomes of it.
 SMALL = {
@@ -31,30 +30,6 @@ def test_every_claim_has_a_case():
     assert SMALL.keys() == {name for name in CLAIMS if name.startswith("planted-")}
 
 
-def spoilt(tree, name, change):
-    """The results with one record changed; of the first group alone where nothing is said how."""
-    tree = tree.copy(deep=True)
-    nodes = [node for node in tree.children.values() if name in node.data_vars]
-    for node in nodes if change else nodes[:1]:
-        change_one = change or (lambda x: x + 1e-6)
-        node[name] = node[name].copy(data=change_one(np.asarray(node[name])))
-    return tree
-
-
-def check_claim(name, folder, changes):
-    """Every row holds, the figure shows something, and a spoilt record makes a row fail."""
-    outcome = reproduce(name, folder, changes=changes)
-    assert outcome.figure.stat().st_size > 10_000
-    assert [row for row in outcome.rows if row.holds is False] == []
-    assert sum(row.holds is True for row in outcome.rows) >= 2
-    claim, (place, record, change) = CLAIMS[name], SMALL[name][1]
-    trees = [_results(where) for where in outcome.folders]
-    if claim.measure is not None:
-        trees.append(_measure(claim.measure, folder / "again"))
-    trees[place] = spoilt(trees[place].load(), record, change)
-    assert any(row.holds is False for row in claim.compare(trees))
-
-
 @pytest.mark.parametrize(
     "name",
     [
@@ -67,11 +42,11 @@ def test_small_runs_hold_and_a_spoilt_record_does_not(name, tmp_path, monkeypatc
     monkeypatch.setattr(planted_formulas, "SAMPLES", 400_000)
     searched = planted_landscape.searched
     monkeypatch.setattr(planted_landscape, "searched", lambda k, n, seed: searched(k, 3, seed))
-    check_claim(name, tmp_path, SMALL[name][0])
+    check_claim(name, tmp_path, *SMALL[name])
 
 
 @pytest.mark.slow
 @pytest.mark.timeout(1500)  # the longest takes 100 s on two free cores
 @pytest.mark.parametrize("name", SMALL)
 def test_whole_claims_hold(name, tmp_path):
-    check_claim(name, tmp_path, [])
+    check_claim(name, tmp_path, [], SMALL[name][1])
