@@ -171,12 +171,12 @@ def test_auto_means_thin_without_samples_and_whole_tasks_are_an_axis(tmp_path):
             },
         ),
         (
-            "{kind: gaussian, n_inputs: 4, n_samples: 8, targets: linear}, "
-            "{kind: gaussian, n_inputs: 4, n_samples: 8, targets: random}",
+            "{kind: gaussian, n_inputs: 4, n_samples: 8, target: linear}, "
+            "{kind: gaussian, n_inputs: 4, n_samples: 8, target: random}",
             {
                 "task": {
-                    "kind: gaussian, n_inputs: 4, n_samples: 8, targets: linear",
-                    "kind: gaussian, n_inputs: 4, n_samples: 8, targets: random",
+                    "kind: gaussian, n_inputs: 4, n_samples: 8, target: linear",
+                    "kind: gaussian, n_inputs: 4, n_samples: 8, target: random",
                 }
             },
         ),
