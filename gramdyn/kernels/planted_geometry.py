@@ -9,6 +9,7 @@ Source: Y. Cho, L. Saul, Kernel Methods for Deep Learning (2009).
 from typing import NamedTuple
 
 import jax.numpy as jnp
+import numpy as np
 from jaxtyping import Array, Bool, Float
 
 from gramdyn.kernels.linear import multiply
@@ -27,7 +28,7 @@ class Geometry(NamedTuple):
 def geometry_of(norms: Float[Array, " k"], cosine: Float[Array, "k k"]) -> Geometry:
     """Angles of rows from their cosines, with a diagonal of exactly 1."""
     # Of a row with itself it may be 1 - eps, an angle of 1e-8, which the Hessian would see.
-    same = jnp.eye(len(norms), dtype=bool)
+    same = np.eye(len(norms), dtype=bool)
     cosine = jnp.where(same, 1.0, jnp.clip(cosine, -1.0, 1.0))
     sine = jnp.sqrt((1.0 - cosine) * (1.0 + cosine))
     return Geometry(norms, norms > 0, cosine, sine, jnp.arctan2(sine, cosine))
@@ -72,7 +73,7 @@ def per_norm(at: Geometry, found: Float[Array, " k"]) -> Float[Array, " k"]:
 def mask_moments_of(at: Geometry, inner: Float[Array, "k k"]) -> Float[Array, "k k"]:
     """M for the inner products V_i . V_j: E[x mask_i (f . V_i)] = (M W)_i."""
     turn = per_norm(at, jnp.sum(inner * at.sine * at.norms[None, :], axis=1))
-    same = jnp.eye(len(turn), dtype=bool)
+    same = np.eye(len(turn), dtype=bool)
     return inner * shared_masks(at) + jnp.where(same, turn[:, None], 0.0)
 
 
