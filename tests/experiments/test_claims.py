@@ -122,8 +122,8 @@ CASES = {
 
 
 def test_every_claim_has_a_case_a_source_and_its_configurations():
-    # Those on linear networks and on planted maps have cases in files of their own.
-    apart = ("linear-", "planted-")
+    # Those on linear networks, planted maps, features and autoencoders have cases in files of their own.
+    apart = ("features-", "linear-", "planted-", "vae-")
     assert CASES.keys() == {name for name in CLAIMS if not name.startswith(apart)}
     for claim in CLAIMS.values():
         assert re.fullmatch(r"arXiv \d{4}\.\d{4,5}|derived here", claim.told_source)

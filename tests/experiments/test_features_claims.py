@@ -1,9 +1,9 @@
 """Claims on feature learning: small runs hold, spoilt records fail, whole claims as long tests."""
 
 import pytest
+from support.claims import check_claim
 
 from gramdyn.experiments import CLAIMS
-from tests.support.claims import check_claim
 
 # Changes that make a claim small, and how one record is spoilt: result, array, what becomes of it.
 # Where it is the training that is claimed, nothing smaller shows it, and the claim runs whole.

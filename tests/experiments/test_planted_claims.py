@@ -1,9 +1,9 @@
 """Claims on planted maps: small runs hold, a spoilt record fails, whole claims as long tests."""
 
 import pytest
+from support.claims import check_claim
 
 from gramdyn.experiments import CLAIMS, planted_formulas, planted_landscape
-from tests.support.claims import check_claim
 
 # Changes that make a claim small, and how one record is spoilt: result, array, what becomes of it.
 SMALL = {
