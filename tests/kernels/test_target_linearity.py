@@ -5,6 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+import gramdyn as gd
 from gramdyn import InputError
 from gramdyn.kernels.target_linearity import (
     feature_fit,
@@ -15,6 +16,7 @@ from gramdyn.kernels.target_linearity import (
     reference_linearity,
     target_linearity,
 )
+from gramdyn.models import make_activation
 
 
 def problem(n=60, width=7, outputs=3, seed=0):
@@ -230,3 +232,34 @@ def test_distances_to_the_best_readout_are_those_of_a_right_triangle():
     best = np.linalg.lstsq(features, targets, rcond=None)[0]
     missed = np.linalg.norm(targets - features @ best)
     np.testing.assert_allclose(found.features, missed, rtol=1e-12)
+
+
+@pytest.mark.parametrize("n_samples", [1300, 200])
+def test_deep_features_at_the_start_where_the_inverse_fails(n_samples):
+    """Fourth GELU layer of width 256 on digits: ill-conditioned, and then wider than n, in float32.
+
+    The robust value in float32 is that of float64, and there that of NumPy's least squares.
+    """
+    task = gd.digits(classes=tuple(range(10)), n_samples=n_samples, centre=False, one_hot=True)
+    network = gd.init_network(
+        jax.random.key(0),
+        64,
+        (256,) * 4,
+        10,
+        activation=make_activation("gelu"),
+        parametrization="uniform",
+        bias=True,
+    )
+    inputs, targets = jnp.asarray(3.87 * task.inputs), jnp.asarray(task.targets)
+    features = network.traces(inputs)[3].act
+    condition = np.linalg.cond(features - features.mean(0, keepdims=True))
+    value = target_linearity(features, targets)
+    one = np.column_stack([np.asarray(features), np.ones(n_samples)])
+    rest = task.targets - one @ np.linalg.lstsq(one, task.targets, rcond=None)[0]
+    wanted = 1 - np.sum(rest**2) / np.sum((task.targets - task.targets.mean(0)) ** 2)
+    np.testing.assert_allclose(value.value, wanted, atol=1e-9)
+    single = features.astype(jnp.float32), targets.astype(jnp.float32)
+    np.testing.assert_allclose(target_linearity(*single).value, wanted, atol=1.3e-3)
+    assert condition**2 > 1 / np.finfo(np.float32).eps  # where an inverse of H^T H is no number
+    broken = reference_linearity(single[0], single[1] - single[1].mean(0, keepdims=True))
+    assert not abs(float(broken) - wanted) < 0.01
