@@ -16,8 +16,8 @@ from gramdyn.planted import efold_steps, loss_levels, simplex_level, success_pro
 from gramdyn.report.axes import dress, new_figure
 
 OUTPUTS = (2, 3, 4)
-# What rounding and steps leave by 8000 steps from a tiny start.
-LOSS, COSINE, SIZE = 1e-10, 1e-9, 1e-8
+# What rounding and steps leave by 2000 steps from a tiny start, at which pairs are judged.
+LOSS, COSINE, SIZE, JUDGED = 1e-10, 1e-9, 1e-9, 1
 
 
 def draw(trees: Sequence[xr.DataTree]) -> Figure:
@@ -65,17 +65,17 @@ def compare(trees: Sequence[xr.DataTree]) -> list[Row]:
 def _pair_rows(n: int, runs: Runs) -> list[Row]:
     rows = [count(f"C = {n}, k = {2 * n}, three scales: learnt", runs.read("success") == 1)]
     tiny = runs.where(weight_scale=1e-8)
-    early = tiny.read("loss", 1).max()
-    rows.append(below(f"C = {n}, scale 1e-8: loss at 2000", early, LOSS))
-    rows.append(count(f"C = {n}, scale 1e-8: all neurons paired", tiny.read("paired") == 1))
+    where = f"C = {n}, 2000 steps from 1e-8"
+    rows.append(below(f"{where}: loss", tiny.read("loss", JUDGED).max(), LOSS))
+    rows.append(count(f"{where}: all neurons paired", tiny.read("paired", JUDGED) == 1))
     for name, told_as in (("pair_cosine", "rows"), ("pair_readout_cosine", "readouts")):
-        worst = 1 + tiny.read(name).max()
-        rows.append(below(f"C = {n}, scale 1e-8: 1 + cos of paired {told_as}", worst, COSINE))
-    mismatch = tiny.read("pair_mismatch").max()
-    rows.append(below(f"C = {n}, scale 1e-8: sizes in a pair, off", mismatch, SIZE))
-    low, middle, high = quantiles(tiny.read("pair_overlap"))
+        worst = 1 + tiny.read(name, JUDGED).max()
+        rows.append(below(f"{where}: 1 + cos of paired {told_as}", worst, COSINE))
+    mismatch = tiny.read("pair_mismatch", JUDGED).max()
+    rows.append(below(f"{where}: sizes in a pair, off", mismatch, SIZE))
+    low, middle, high = quantiles(tiny.read("pair_overlap", JUDGED))
     spread = f"{told(middle)} ({told(low)} to {told(high)})"
-    rows.append(Row(f"C = {n}, scale 1e-8: |cos| of two pairs", "not 0", spread, None))
+    rows.append(Row(f"{where}: |cos| of two pairs", "not 0", spread, None))
     return rows
 
 
