@@ -69,8 +69,8 @@ def _share_rows(runs: Runs) -> list[Row]:
     for scale in runs.values("weight_scale"):
         learnt = _learnt(runs.where(init="xavier", weight_scale=scale))
         share, known = float(np.mean(learnt)), XAVIER[scale]
-        # Four standard errors of these seeds and of 400.
-        off = 4 * np.sqrt(known * (1 - known) * (1 / len(learnt) + 1 / 400)) + 0.01
+        # Four standard errors of these seeds and of 400, and the rounding of two digits.
+        off = 4 * np.sqrt(known * (1 - known) * (1 / len(learnt) + 1 / 400)) + 0.005
         rows.append(near(f"xavier, scale {scale:g}: share that learns", share, known, float(off)))
     told = "a summary of the paper: falls with the scale"
     ends = [float(np.mean(_learnt(runs.where(init="xavier", weight_scale=s)))) for s in (1e-3, 3.0)]
