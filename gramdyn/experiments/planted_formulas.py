@@ -257,7 +257,7 @@ def compare(trees: Sequence[xr.DataTree]) -> list[Row]:
         below("gradient at angles 0, 1e-12 ... 0.1 from 0 and pi", worst["float64"], 1e-15),
         below("the same in float32", worst["float32"], 3e-7),
         below("gradient of a row of zeros", float(numbers["zero"]), 1e-300),
-        Row("textbook by autodiff: not finite", "at some", f"{broken} of 36 cases", broken > 0),
+        Row("textbook by autodiff: not finite", "at some", f"{broken} of 36 cases", None),
         below("thin coordinates - 40 inputs, 500 steps", float(numbers["thin"]), 1e-13),
         below("Gram form - 40 inputs, 500 steps", float(numbers["gram"]), 1e-12),
     ]
