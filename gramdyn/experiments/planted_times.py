@@ -140,10 +140,12 @@ def _plateau_rows(runs: Runs) -> list[Row]:
     law = growth_loss(runs.steps() * 2 * math.log1p(0.05), strengths)
     flat = np.sum(np.abs(law - 0.25) < 5e-3, axis=0)
     gap = np.abs(runs.read("plateau_steps")[good] - flat)
+    # The flow is up to 1.5 steps late at each end of the plateau, and steps are counted whole.
+    close = 3.5
     return [
         below(f"half-rise of {rises.size} neurons, off in steps", gaps.max(), RISE),
         below(f"lag of {len(lags)} seeds, off in steps", np.abs(lags - wanted).max(), RISE),
-        below(f"steps within 5e-3 of 1/4, up to {flat.max()}: off the flow", gap.max(), 3.5),
+        below(f"steps within 5e-3 of 1/4, up to {flat.max()}: off the flow", gap.max(), close),
         Row("lag of the two halves, median", "20.5 log(|s_2/s_1|)", told(np.median(lags)), None),
     ]
 
