@@ -7,6 +7,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import xarray as xr
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from gramdyn.data.planted_map import planted_map
@@ -76,11 +77,17 @@ def _jacobian(system: NetworkSystem, state: Network) -> np.ndarray:
 
 
 def draw(trees: Sequence[xr.DataTree]) -> Figure:
-    """Loss of the population: trained on it, and on samples in both coordinates."""
+    """Loss of the population, a panel a width: trained on it, and on samples."""
     runs, population = Runs.of(trees[0]), Runs.of(trees[1])
-    figure = new_figure(5.8, 3.8)
-    axes = figure.subplots()
-    dress(axes, "Loss of the population, the same 32 starts", "steps", "loss")
+    widths = runs.values("width")
+    figure = new_figure(4.9 * len(widths), 3.8)
+    for axes, width in zip(np.atleast_1d(figure.subplots(1, len(widths))), widths, strict=True):
+        _draw_width(axes, runs.where(width=width), population.where(width=width))
+        dress(axes, f"Loss of the population, {width} neurons, the same starts", "steps", "loss")
+    return figure
+
+
+def _draw_width(axes: Axes, runs: Runs, population: Runs) -> None:
     steps = runs.steps()[1:]
     values = population.read("population_loss", None)[:, 1:]
     plot_band(axes, steps, values, "#3b72b8", "trained on the population")
@@ -90,7 +97,6 @@ def draw(trees: Sequence[xr.DataTree]) -> Figure:
     axes.plot(steps, quantiles(values)[1], ":", color="#444b54", label="the same, Gram")
     set_log_axis(axes, np.array([1e-10, 1.0]))
     axes.legend(**LEGEND, loc="lower left")
-    return figure
 
 
 @claim(
@@ -104,18 +110,26 @@ def draw(trees: Sequence[xr.DataTree]) -> Figure:
 def compare(trees: Sequence[xr.DataTree]) -> list[Row]:
     """Deviation of the two coordinates, starts of all three, kernels against autodiff."""
     runs, population = Runs.of(trees[0]), Runs.of(trees[1])
+    rows = []
+    for width in runs.values("width"):
+        rows += _width_rows(width, runs.where(width=width), population.where(width=width))
+    return [*rows, *_identity_rows(trees[2]["identities"].to_dataset())]
+
+
+def _width_rows(width: int, runs: Runs, population: Runs) -> list[Row]:
+    where = f"k = {width}"
     weights, gram = (runs.where(coordinates=name) for name in ("weights", "gram"))
     rows = []
     for name in ("outputs", "hidden_rows", "readout_rows"):
         gap = np.abs(weights.read(name, None) - gram.read(name, None)).max()
-        rows.append(below(f"weights less Gram, 2000 steps: {name.replace('_', ' ')}", gap, CLOSES))
+        what = f"{where}: weights less Gram, 2000 steps: {name.replace('_', ' ')}"
+        rows.append(below(what, gap, CLOSES))
     flips = int(weights.read("flips", None).sum())
-    rows.append(Row("mask flips on the way", "some", f"{flips}", flips > 0))
+    rows.append(Row(f"{where}: mask flips on the way", "some", f"{flips}", flips > 0))
     thin, wide = population.weights(0)[0], weights.weights(0)[0]
     padded = np.pad(thin, ((0, 0), (0, 0), (0, wide.shape[-1] - thin.shape[-1])))
     gap = np.abs(wide - padded).max()
-    rows.append(below("start on samples - that on the population", gap, 1e-15))
-    return [*rows, *_identity_rows(trees[2]["identities"].to_dataset())]
+    return [*rows, below(f"{where}: start on samples - that on the population", gap, 1e-15)]
 
 
 def _identity_rows(found: xr.Dataset) -> list[Row]:
