@@ -103,7 +103,7 @@ class Interpolation(AbstractDiagnostic):
         members = fields.members
         if members is None or members.shape[0] < 2:
             raise InputError(
-                f"Diagnostic `{self.name}` joins samples of two classes, but the task has no such."
+                f"Diagnostic `{self.name}` joins samples of two classes, but the task has none."
             )
         most = members.shape[1]
         check(self.per_class <= most, "per_class", f"be at most {most}", self.per_class)

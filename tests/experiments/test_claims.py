@@ -122,7 +122,7 @@ CASES = {
 
 
 def test_every_claim_has_a_case_a_source_and_its_configurations():
-    # Those on linear networks, planted maps, features and autoencoders have cases in files of their own.
+    # Other families of claims have cases in files of their own.
     apart = ("features-", "linear-", "planted-", "vae-")
     assert CASES.keys() == {name for name in CLAIMS if not name.startswith(apart)}
     for claim in CLAIMS.values():
