@@ -34,31 +34,41 @@ def test_ten_lines_and_opening_run(tmp_path, capsys):
     assert scope["node"]["loss"].dims == ("run", "step")
 
 
-def test_program_of_the_page_on_linear_networks_runs(capsys):
-    (program,) = blocks("docs/deep-linear.md", "python")
+def lines_of(page, capsys):
+    """What the program of a page prints, line by line; it may ask for float64."""
+    (program,) = blocks(page, "python")
     before = jax.config.jax_enable_x64
     try:
         exec(program, {})
     finally:
         jax.config.update("jax_enable_x64", before)
-    lines = capsys.readouterr().out.splitlines()
+    return capsys.readouterr().out.splitlines()
+
+
+def test_program_of_the_page_on_linear_networks_runs(capsys):
+    lines = lines_of("docs/deep-linear.md", capsys)
     assert "(0, 1) 0.5 nonstrict_saddle 3" in lines
     assert "global_min" in lines
     assert lines[-1].startswith("2 3 0.19245")  # sigma L^(-L/2)
 
 
 def test_program_of_the_page_on_both_layers_runs(capsys):
-    (program,) = blocks("docs/both-layers.md", "python")
-    before = jax.config.jax_enable_x64
-    try:
-        exec(program, {})
-    finally:
-        jax.config.update("jax_enable_x64", before)
-    lines = capsys.readouterr().out.splitlines()
+    lines = lines_of("docs/both-layers.md", capsys)
     assert lines[0].endswith(" 0.875")
     assert lines[1] == "1.0"  # the sign rule, for every seed
     assert float(lines[2]) < 1e-12
     assert lines[-1] == "nonstrict_saddle"
+
+
+def test_program_of_the_page_on_feature_learning_runs(capsys):
+    (program,) = blocks("docs/feature-learning.md", "python")
+    exec(program, {})
+    *layers, few, own = capsys.readouterr().out.splitlines()
+    assert [line[5:13] for line in layers] == ["(rank 48", "(rank 47", "(rank 48", "(rank 48"]
+    values = [float(line.split()[0]) for line in layers]
+    assert values == sorted(values)
+    assert len(few.split()) == 4
+    assert len(own.split()) == 2
 
 
 def test_program_of_the_hierarchy_page_runs(capsys):
@@ -125,6 +135,7 @@ def test_shipped_configs_are_valid(path):
 PAGES = [
     *("README.md", "CONTRIBUTING.md", "benchmarks/README.md"),
     *("docs/hierarchy.md", "docs/deep-linear.md", "docs/both-layers.md"),
+    "docs/feature-learning.md",
 ]
 
 

@@ -31,7 +31,7 @@ def draw(trees: Sequence[xr.DataTree]) -> Figure:
     for name, colour in colours_of(names).items():
         plot_band(left, runs.steps(), runs.read(name, None), colour, MEASURES[name][0])
     set_log_axis(left, np.concatenate([runs.read(name, None).ravel() for name in names]))
-    left.legend(**LEGEND, loc="lower left")
+    left.legend(**LEGEND, loc="upper right")
     dress(right, "What is not linear in the last layer", "step", "")
     missing, bound = 1 - runs.read("linearity", None)[:, -1], runs.read("collapse_bound", None)
     colours = colours_of(("1 - Target Linearity", "its bound by collapse"))

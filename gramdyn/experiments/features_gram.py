@@ -33,7 +33,7 @@ def draw(trees: Sequence[xr.DataTree]) -> Figure:
     for axes, title, kept in zip(panels, titles, seen, strict=True):
         dress(axes, f"Gap of Gram and covariance {title}", "time", "")
         set_log_axis(axes, np.concatenate(kept))
-    panels[1].legend(**LEGEND, loc="upper right")
+    panels[1].legend(**LEGEND, loc="center right")
     return figure
 
 

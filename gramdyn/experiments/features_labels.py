@@ -46,9 +46,10 @@ def draw(trees: Sequence[xr.DataTree]) -> Figure:
     left.annotate("features that know nothing", (0.02, null + 0.015), fontsize=8)
     left.legend(**LEGEND, loc="upper right")
     dress(right, "Accuracy at the end", "share of labels drawn anew", "")
-    for name, title in (("accuracy", "trained on"), ("heldout_accuracy", "held out")):
+    titles = {"accuracy": "trained on", "heldout_accuracy": "held out"}
+    for name, colour in colours_of(titles).items():
         means = [runs.where(**{NOISE: noise}).read(name).mean() for noise in noises]
-        right.plot(noises, means, "o-", label=title)
+        right.plot(noises, means, "o-", color=colour, label=titles[name])
     right.legend(**LEGEND, loc="lower left")
     return figure
 

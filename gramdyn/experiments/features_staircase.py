@@ -40,7 +40,7 @@ def draw(trees: Sequence[xr.DataTree]) -> Figure:
         dress(axes, f"Width {width}", "step", "")
         for name, (title, colour) in zip(NORMS, colours_of(titles).items(), strict=True):
             plot_band(axes, chosen.steps(), chosen.read(name, None), colour, title)
-    axes.legend(**LEGEND, loc="lower right")
+    axes.legend(**LEGEND, loc="center right", bbox_to_anchor=(1.0, 0.33))
     return figure
 
 

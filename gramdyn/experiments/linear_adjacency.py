@@ -19,6 +19,7 @@ from gramdyn.experiments.linear_starts import linear_system, target_of, whole_ma
 from gramdyn.experiments.numbers import MINUS, told
 from gramdyn.experiments.pictures import LEGEND, colours_of, plot_band
 from gramdyn.experiments.registry import Row, claim
+from gramdyn.experiments.rows import below
 from gramdyn.kernels.adjacency import (
     adjacency,
     adjacency_velocity,
@@ -232,15 +233,14 @@ def _rows(layers: int, node: Any) -> list[Row]:
         for other in ("layers", "autodiff")
     )
     rows = [
-        _row(f"L = {layers}: velocity of A less gradients layer by layer", own),
-        _row(f"L = {layers}: velocity of A less automatic derivatives", auto),
-        _row(f"L = {layers}, t to 20: A less that of layers", worst["trajectory_gap"]),
+        below(f"L = {layers}: {what}, largest", gap, LIMIT)
+        for what, gap in (
+            ("velocity of A less gradients layer by layer", own),
+            ("velocity of A less automatic derivatives", auto),
+            ("t to 20: A less that of layers", worst["trajectory_gap"]),
+        )
     ]
     for name, what in (("off_blocks", "A off its blocks"), ("last_power", f"A^{layers + 1}")):
         value = worst[name]
         rows.append(Row(f"L = {layers}, t to 20: {what}, largest", "0", told(value), value == 0))
     return rows
-
-
-def _row(what: str, worst: float) -> Row:
-    return Row(f"{what}, largest", "below 1e-12", told(worst), worst < LIMIT)

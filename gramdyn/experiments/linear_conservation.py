@@ -20,6 +20,7 @@ from gramdyn.experiments.linear_starts import largest, linear_system
 from gramdyn.experiments.numbers import spread, told
 from gramdyn.experiments.pictures import LEGEND, colours_of, plot_band
 from gramdyn.experiments.registry import Row, claim
+from gramdyn.experiments.rows import below
 from gramdyn.kernels.linear import conserved_increment, conserved_quantities
 from gramdyn.models.network import Network
 from gramdyn.report.axes import dress, new_figure, set_log_axis
@@ -201,8 +202,7 @@ def compare(trees: Sequence[xr.DataTree]) -> list[Row]:
 
 def _flow_row(tree: xr.DataTree, method: str) -> Row:
     worst = float(histories(tree[f"method-{method}"])[1].max())
-    what = f"flow to t = 10, {method}: drift, largest of all runs"
-    return Row(what, "below 1e-10", told(worst), worst < 1e-10)
+    return below(f"flow to t = 10, {method}: drift, largest of all runs", worst, 1e-10)
 
 
 def _order_rows(tree: xr.DataTree) -> list[Row]:
@@ -243,20 +243,10 @@ def _single_rows(tree: xr.DataTree) -> list[Row]:
     end = float(loss[:, -1].max())
     runs = len(then)
     return [
-        Row(
-            "float32, Runge-Kutta 4, dt = 0.01, t = 10: drift, largest of all runs",
-            "below 1e-4",
-            told(worst),
-            worst < 1e-4,
-        ),
+        below("float32, Runge-Kutta 4, dt = 0.01, t = 10: drift, largest of all runs", worst, 1e-4),
         # Starts near a saddle take longer than t = 10, in double precision too.
         Row("float32: runs with loss below 1e-8 at t = 10", "", _share(then, runs), None),
-        Row(
-            f"float32: loss at t = {times[-1]:g}, largest of all runs",
-            "below 1e-8",
-            told(end),
-            end < 1e-8,
-        ),
+        below(f"float32: loss at t = {times[-1]:g}, largest of all runs", end, 1e-8),
     ]
 
 
@@ -270,9 +260,9 @@ def _exact_rows(tree: xr.DataTree) -> list[Row]:
     for size in STEPS:
         worst = float(tree["increment"]["gap"].sel(step_size=size).max())
         what = f"gradient descent, eta = {size:g}: drift less eta^2 (g g) of all steps, largest"
-        rows.append(Row(what, "below 1e-12", told(worst), worst < 1e-12))
+        rows.append(below(what, worst, 1e-12))
     for decay in DECAYS:
         worst = float(tree["decay"]["gap"].sel(decay=decay).max())
         what = f"weight decay {decay:g}, t to 10: C(t) less exp(-2 decay t) C(0), largest"
-        rows.append(Row(what, "below 1e-10", told(worst), worst < 1e-10))
+        rows.append(below(what, worst, 1e-10))
     return rows

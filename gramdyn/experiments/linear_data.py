@@ -26,6 +26,7 @@ from gramdyn.experiments.linear_flows import flow_from
 from gramdyn.experiments.numbers import told
 from gramdyn.experiments.pictures import LEGEND
 from gramdyn.experiments.registry import Row, claim
+from gramdyn.experiments.rows import below
 from gramdyn.kernels.linear import conserved_quantities
 from gramdyn.report.axes import INK, SOFT, dress, new_figure, set_log_axis
 from gramdyn.systems.moments import MomentFields
@@ -188,10 +189,9 @@ def _point_rows(where: str, data: xr.Dataset) -> list[Row]:
     gap = float(abs(data["loss"] - data["level"]).max())
     same, count = int(data["same_inertia"].sum()), data.sizes["point"]
     raw = float(abs(data["loss"] - data["level_of_raw"]).max())
-    told_bound = f"below {told(BOUND)}"
     return [
-        Row(f"{where}, {count} points: gradient", told_bound, told(gradient), gradient < BOUND),
-        Row(f"{where}: loss less level of the white target", told_bound, told(gap), gap < BOUND),
+        below(f"{where}, {count} points: gradient", gradient, BOUND),
+        below(f"{where}: loss less level of the white target", gap, BOUND),
         Row(f"{where}: same inertia", f"{count} of {count}", f"{same} of {count}", same == count),
         Row(f"{where}: loss less level of T as it is", "", told(raw), None),
     ]
@@ -203,7 +203,7 @@ def _drift_rows(where: str, data: xr.Dataset) -> list[Row]:
     white = np.asarray(data["drift_white"].max("time"))
     least = float(white.min())
     return [
-        Row(f"{where}: drift of C_1", f"below {told(BOUND)}", told(own), own < BOUND),
+        below(f"{where}: drift of C_1", own, BOUND),
         Row(
             f"{where}: drift of C_1 with whitened W_1, least and largest of {len(white)} starts",
             f"above {told(MOVED)}",

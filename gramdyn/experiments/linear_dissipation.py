@@ -16,6 +16,7 @@ from gramdyn.experiments.linear_starts import linear_system
 from gramdyn.experiments.numbers import MINUS, told
 from gramdyn.experiments.pictures import LEGEND, colours_of, plot_band
 from gramdyn.experiments.registry import Row, claim
+from gramdyn.experiments.rows import below
 from gramdyn.models.network import Network
 from gramdyn.report.axes import dress, new_figure, set_log_axis
 from gramdyn.systems.base import AbstractFields, AbstractSystem
@@ -153,6 +154,6 @@ def _rows(layers: str, node: Any) -> list[Row]:
     end = f"L = {layers}, t to {float(node['time'].max()):g}"
     gap = f"{end}: |loss(0) {MINUS} loss {MINUS} dissipated|, largest of all runs"
     return [
-        Row(gap, "below 1e-9", told(worst), worst < LIMIT),
+        below(gap, worst, LIMIT),
         Row(f"{end}: largest rise of the loss", "rounding", told(rise), rise < ROUNDING),
     ]

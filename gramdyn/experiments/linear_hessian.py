@@ -11,9 +11,9 @@ from matplotlib.figure import Figure
 
 from gramdyn.data.linear_map import linear_map
 from gramdyn.deep_linear import critical_points, hessian_spectrum
-from gramdyn.experiments.numbers import told
 from gramdyn.experiments.pictures import LEGEND
 from gramdyn.experiments.registry import Row, claim
+from gramdyn.experiments.rows import below
 from gramdyn.report.axes import SOFT, dress, new_figure
 
 BOUND = 1e-10
@@ -112,6 +112,5 @@ def compare(trees: Sequence[xr.DataTree]) -> list[Row]:
         data = tree[_name(widths)].to_dataset()
         gap = float(abs(data["closed"] - data["dense"]).max())
         count = f"{data.sizes['point']} points of {data.sizes['eigenvalue']} eigenvalues"
-        what = f"widths {_name(widths)}, {count}: closed less dense"
-        rows.append(Row(what, f"below {told(BOUND)}", told(gap), gap < BOUND))
+        rows.append(below(f"widths {_name(widths)}, {count}: closed less dense", gap, BOUND))
     return rows

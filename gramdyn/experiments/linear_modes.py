@@ -9,9 +9,10 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from gramdyn.deep_linear import half_time, mode_solution
-from gramdyn.experiments.numbers import by_axis, steps_of, told
+from gramdyn.experiments.numbers import by_axis, steps_of
 from gramdyn.experiments.pictures import LEGEND, colours_of
 from gramdyn.experiments.registry import Row, claim
+from gramdyn.experiments.rows import below
 from gramdyn.report.axes import dress, new_figure, set_log_axis
 
 # Bounds on strengths and on what leaks off the modes; and on half-times, which are interpolated.
@@ -108,14 +109,10 @@ def compare(trees: Sequence[xr.DataTree]) -> list[Row]:
     rows = []
     for depth, values in strengths.items():
         gap, where = _gap(tree, depth, values).max(), f"L = {depth + 1}"
-        rows.append(_below(f"{where}: strength less exact one", gap, STRENGTH))
-        rows.append(_below(f"{where}: map off the modes", leaks[depth].max(), STRENGTH))
+        rows.append(below(f"{where}: strength less exact one", gap, STRENGTH))
+        rows.append(below(f"{where}: map off the modes", leaks[depth].max(), STRENGTH))
         rows.append(_time_row(tree, depth, times[depth]))
     return rows
-
-
-def _below(what: str, found: float, bound: float) -> Row:
-    return Row(what, f"below {told(bound)}", told(float(found)), bool(found < bound))
 
 
 def _time_row(tree: xr.DataTree, depth: int, times: Float[np.ndarray, "runs modes"]) -> Row:

@@ -12,6 +12,7 @@ from gramdyn.deep_linear import plateau_levels
 from gramdyn.experiments.numbers import steps_of, told
 from gramdyn.experiments.pictures import LEGEND
 from gramdyn.experiments.registry import Row, claim
+from gramdyn.experiments.rows import below
 from gramdyn.report.axes import INK, SOFT, dress, new_figure, set_log_axis
 
 TWO, THREE = "#3b72b8", "#cc4a3c"
@@ -147,9 +148,8 @@ def _depth_rows(tree: xr.DataTree, depth: int) -> list[Row]:
     rows = [_count_row(f"{where}: runs that learn every mode", learned, True)]
     for stage in range(1, len(levels) - 1):
         found = _distance(data)[:, stage]
-        median = float(np.median(found))
         what = f"{where}, level {levels[stage]:g}: distance / {levels[0]:g}"
-        rows.append(Row(f"{what}, median", f"below {bound:g}", told(median), median < bound))
+        rows.append(below(f"{what}, median", np.median(found), bound))
         rows.append(Row(f"{what}, worst", "", told(float(found.max())), None))
         rows.append(_count_row(f"{what}, runs below {bound:g}", found < bound, None))
     return rows

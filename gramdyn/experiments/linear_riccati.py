@@ -15,6 +15,7 @@ from gramdyn.experiments.linear_flows import flow_from, map_of, white_moments
 from gramdyn.experiments.numbers import told
 from gramdyn.experiments.pictures import LEGEND, colours_of
 from gramdyn.experiments.registry import Row, claim
+from gramdyn.experiments.rows import below
 from gramdyn.report.axes import dress, new_figure, set_log_axis
 
 BOUND = 1e-8
@@ -122,6 +123,5 @@ def compare(trees: Sequence[xr.DataTree]) -> list[Row]:
     for name, case in CASES.items():
         gap = float(_gap(tree[name].to_dataset()).max())
         what = f"widths {case.widths}, lam {told(case.lam)}, rank {len(case.sigma)}"
-        good = gap < BOUND
-        rows.append(Row(f"{what}: flow less solution", f"below {told(BOUND)}", told(gap), good))
+        rows.append(below(f"{what}: flow less solution", gap, BOUND))
     return rows
