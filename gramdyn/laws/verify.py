@@ -173,8 +173,12 @@ def _check_lawful(system: AbstractSystem) -> None:
             "The laws are those of networks on samples; the population of coordinates thin has "
             "its own: gramdyn paper planted-formulas."
         )
-    lawful = isinstance(system, NetworkSystem | MomentSystem) and system.start.depth > 0
-    if not lawful:
+    if not isinstance(system, NetworkSystem | MomentSystem):
+        raise InputError(
+            "The laws are those of one network on its targets; this run trains a "
+            f"{type(system).__name__}."
+        )
+    if system.start.depth == 0:
         raise InputError("The laws are those of networks with hidden layers; this run has none.")
 
 

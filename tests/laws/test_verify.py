@@ -250,3 +250,12 @@ def test_a_map_without_hidden_layers_has_no_laws():
     text = MOMENTS.replace("widths: [6, 4]", "width: 4, depth: 0")
     with pytest.raises(gd.InputError, match="networks with hidden layers"):
         verified(text)
+
+
+def test_an_autoencoder_is_not_one_network_on_its_targets():
+    digits = "{kind: digits, n_samples: 8, centre: false, norm: 3.0}"
+    text = CONFIG.replace("{kind: gaussian, n_samples: 7, n_inputs: 5, target: random}", digits)
+    text = text.replace("widths: [6, 5]", "kind: vae, latent: 2, widths: [6, 5]")
+    text = text.replace("{relative: 0.5}", "0.1").replace("loss: {reduction: mean}\n", "")
+    with pytest.raises(gd.InputError, match=r"this run trains a VaeSystem\.$"):
+        verified(text)

@@ -106,6 +106,12 @@ KINDS = {
     "draw": ("task.n_inputs=1000",),
     "records": ("record={every: 2, of: [loss, layer_kernels, flips]}",),
     "kernels": ("task.n_samples=60", "record={every: 50, of: [spectra], average: 3}"),
+    "autoencoder": (
+        "task={kind: digits, n_samples: 300, centre: false, norm: 3.0}",
+        "network={kind: vae, width: 200, depth: 2, latent: 8, readout: trained}",
+        ADAM.replace("n_steps", "batch_size: 50, n_steps"),
+        "record={every: 5, of: [loss, elbo_terms, latent_linearity, interpolation]}",
+    ),
     "optimiser": ("network.width=200", "task.n_samples=100", ADAM, "record.of=[chatter]"),
 }
 
@@ -121,7 +127,7 @@ def test_the_estimate_against_the_compilers_own_account(kind, batching):
     # Of two chunks' records in flight one is another call's, and copies of it are being written.
     told = held_bytes(group.cost, group.chunk, plan.runtime)
     told -= (1 + 3) * group.chunk * group.cost.record_bytes
-    # Measured 0.83 to 1.87 over thirty programs. Below 0.7 memory would run out where the plan says
+    # Measured 0.83 to 1.93 over thirty programs. Below 0.7 memory would run out where the plan says
     # that it does not; above 2.5 a device would be left half empty.
     assert 0.7 < told / held < 2.5
 
