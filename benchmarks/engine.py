@@ -96,13 +96,16 @@ class Found:
     seconds: dict[str, float] = field(default_factory=dict)
 
 
+Clock = Callable[[], float]
+
+
 @dataclass(frozen=True)
 class Effort:
     """How much is measured.
 
     Attributes:
         rounds: Of all variants in turn.
-        least: CPU seconds that the calls of one measurement take together.
+        least: Seconds that the calls of one measurement take together.
         quick: Only show that it runs.
     """
 
@@ -111,24 +114,26 @@ class Effort:
     quick: bool
 
 
-def in_turn(runs: dict[str, Callable[[], Any]], effort: Effort) -> dict[str, float]:
-    """Least CPU seconds a call of each, after a first call that compiles."""
+def in_turn(
+    runs: dict[str, Callable[[], Any]], effort: Effort, clock: Clock = time.process_time
+) -> dict[str, float]:
+    """Least seconds a call of each by a clock, after a first call that compiles."""
     for run in runs.values():
         run()
     best = dict.fromkeys(runs, np.inf)
     for _ in range(effort.rounds):
         for name, run in runs.items():
-            best[name] = min(best[name], cpu_seconds(run, effort.least))
+            best[name] = min(best[name], seconds_a_call(run, effort.least, clock))
     return best
 
 
-def cpu_seconds(run: Callable[[], Any], least: float) -> float:
-    """CPU seconds a call, over calls that take at least so long together."""
-    calls, begun = 0, time.process_time()
-    while calls == 0 or time.process_time() - begun < least:
+def seconds_a_call(run: Callable[[], Any], least: float, clock: Clock) -> float:
+    """Seconds a call by a clock, over calls that take at least so long together."""
+    calls, begun = 0, clock()
+    while calls == 0 or clock() - begun < least:
         run()
         calls += 1
-    return (time.process_time() - begun) / calls
+    return (clock() - begun) / calls
 
 
 def eigenvalues(effort: Effort) -> Iterable[Found]:

@@ -28,7 +28,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
-from engine import Effort, cpu_seconds, slope
+from engine import Effort, in_turn, slope
 
 import gramdyn as gd
 from gramdyn.kernels.planted import population_gradient, population_loss
@@ -62,6 +62,7 @@ RUNGS = {
     "n_inputs": (10, 100, 10_000, 1_000_000),
     "seeds": (32, 128, 512, 2048),
 }
+QUICK_RUNGS = {"seeds": (1, 2)}
 STEP, SCALE, EVERY = 0.05, 0.3, 100
 
 
@@ -161,24 +162,10 @@ def one_at_a_time(case: Case, seeds: int) -> Callable[[], np.ndarray]:
     return lambda: np.asarray([run(seed) for seed in range(seeds)])
 
 
-def seconds(run: Callable[[], Any], effort: Effort) -> float:
-    """CPU seconds a call on a CPU, wall seconds elsewhere."""
-    if jax.default_backend() == "cpu":
-        return cpu_seconds(run, effort.least)
-    begun = time.perf_counter()
-    run()
-    return time.perf_counter() - begun
-
-
-def in_turn(ways: dict[str, Callable[[], Any]], effort: Effort) -> dict[str, float]:
-    """Least seconds a call of each, after a first one that compiles."""
-    for way in ways.values():
-        way()
-    best = dict.fromkeys(ways, np.inf)
-    for _ in range(effort.rounds):
-        for name, way in ways.items():
-            best[name] = min(best[name], seconds(way, effort))
-    return best
+def least_seconds(ways: dict[str, Callable[[], Any]], effort: Effort) -> dict[str, float]:
+    """Least seconds a call of each: of the CPU on a CPU, of the wall elsewhere."""
+    on_cpu = jax.default_backend() == "cpu"
+    return in_turn(ways, effort, time.process_time if on_cpu else time.perf_counter)
 
 
 def measure(case: Case, effort: Effort) -> Row:
@@ -196,7 +183,7 @@ def measure(case: Case, effort: Effort) -> Row:
     difference = {n: float(np.max(np.abs(x - true[: len(x)]))) for n, x in losses.items()}
     for name, off in difference.items():
         assert off < 1e-10, f"{case.name}: {name} gives other losses, by {off:.1e}"
-    spent = in_turn(ways, effort)
+    spent = least_seconds(ways, effort)
     counts = {name: len(found) * case.steps for name, found in losses.items()}
     return Row(case.name, {name: 1e6 * s / counts[name] for name, s in spent.items()}, difference)
 
@@ -204,19 +191,19 @@ def measure(case: Case, effort: Effort) -> Row:
 def exponents(effort: Effort) -> dict[str, float]:
     """Growth of the library's cost with each size."""
     found = {}
-    for size, rungs in RUNGS.items():
-        cases = [replace(LADDER, **{size: rung}) for rung in (rungs[:2] if effort.quick else rungs)]
-        ways = {str(i): simulated(case) for i, case in enumerate(cases)}
-        found[size] = slope([getattr(one, size) for one in cases], in_turn(ways, effort).values())
+    for size, rungs in QUICK_RUNGS.items() if effort.quick else RUNGS.items():
+        ways = {str(rung): simulated(replace(LADDER, **{size: rung})) for rung in rungs}
+        found[size] = slope(rungs, least_seconds(ways, effort).values())
     return found
 
 
 def recording(effort: Effort, case: Case) -> dict[str, float]:
     """Cost of diagnostics that look at every step, over that of the loss alone."""
     folds = ("phases", "imbalance_drift", "final_rate")
-    chosen = {"loss": (), "phases": ("phases",), "phases, drift, rate": folds}
+    chosen = {"loss": (), "phases, drift, rate": folds}
+    chosen |= {} if effort.quick else {"phases": folds[:1]}
     ways = {name: simulated(case, ("loss", *of)) for name, of in chosen.items()}
-    spent = in_turn(ways, effort)
+    spent = least_seconds(ways, effort)
     return {name: s / spent["loss"] for name, s in spent.items()}
 
 
