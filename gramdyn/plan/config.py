@@ -367,7 +367,9 @@ def _check_planted(config: Config) -> None:
         other = "coordinates: moments or " if network.init in INITS else ""
         _refuse("network.init", f"{network.init} needs {other}task.kind: planted_map")
     if network.init not in READOUT_LAWS:
-        _refuse("network.init", f"must be one of {', '.join(READOUT_LAWS)}, but is {network.init}")
+        other = "" if config.coordinates == "thin" else " without task.samples_per_input"
+        laws = ", ".join(READOUT_LAWS)
+        _refuse("network.init", f"must be one of {laws}{other}, but is {network.init}")
     needs = f"init {network.init} needs one layer of ReLU and a readout, both trained, no more"
     plain = NetworkConfig(width=1, depth=1, readout="trained")
     keys = ("kind", "activation", "bias", "readout_bias", "readout", "centred")

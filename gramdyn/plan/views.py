@@ -67,12 +67,18 @@ def _samples(config: Config, tasks: Sequence[Task]) -> list[Any]:
         InputError: for a task without samples, or targets that the loss is not made for.
     """
     loss = make_loss(config.loss.kind, config.loss.reduction)
+    _check_samples(config, tasks)
     for one in tasks:
         loss.check_targets(np.asarray(one.targets))
-        demand = f"be above 0 in coordinates `{config.coordinates}`: give task.samples_per_input"
-        check(one.n_samples > 0, "n_samples", demand, one.n_samples)
     bare = [replace(one, labels=None, name="arrays", notes=()) for one in tasks]
     return [one.with_gram() if _takes_gram(config, one) else one for one in bare]
+
+
+def _check_samples(config: Config, tasks: Sequence[Task]) -> None:
+    """Refuse the population of a planted map where samples are seen."""
+    demand = f"be above 0 in coordinates `{config.coordinates}`: give task.samples_per_input"
+    for one in tasks:
+        check(one.n_samples > 0, "n_samples", demand, one.n_samples)
 
 
 def _takes_gram(config: Config, task: Task) -> bool:
@@ -97,7 +103,12 @@ def _on_samples(
 
 
 def _moments(config: Config, tasks: Sequence[Task]) -> list[Any]:
-    """Moments, the identity spelt out where not all of them are white."""
+    """Moments, the identity spelt out where not all of them are white.
+
+    Raises:
+        InputError: for a task without samples.
+    """
+    _check_samples(config, tasks)
     loss = SquaredLoss(config.loss.reduction)
     found = [task_moments(task, loss.scale(task.n_samples)) for task in tasks]
     white = all(one.input_moment is None for one in found)

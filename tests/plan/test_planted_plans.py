@@ -72,6 +72,10 @@ def test_widths_have_programs_of_their_own():
             r"<text>:2: network\.init: must be one of chi, balanced, xavier, same",
         ),
         (
+            ["coordinates=auto", "network.init=gaussian"],
+            r"<text>:2: network\.init: must be .*same without task\.samples_per_input, but",
+        ),
+        (
             ["network.activation=tanh"],
             r"<text>:2: network\.activation: .*must be relu, but is tanh",
         ),
@@ -117,6 +121,10 @@ def test_scales_that_precision_allows(precision, scale):
     ("changes", "told"),
     [
         (["coordinates=weights"], "give task.samples_per_input"),
+        (
+            ["coordinates=moments", "network={width: 2, depth: 1, activation: linear}"],
+            "coordinates `moments`: give task.samples_per_input",
+        ),
         (["network.signs=[1]"], "be 2 numbers of 1 or -1"),
         (["task.n_outputs=2", "network.signs=[1, -1]"], "left out for several outputs"),
         (["scheme={kind: optax, optimizer: adam, step_size: 0.1, n_steps: 5}"], "thin coordinates"),
