@@ -19,6 +19,7 @@ from gramdyn.report.closures import draw_closure_error
 from gramdyn.report.currents import draw_currents, draw_decay_share
 from gramdyn.report.deviation import draw_deviation
 from gramdyn.report.events import draw_events
+from gramdyn.report.features import draw_answers, draw_gram_gap, draw_linearity
 from gramdyn.report.flips import draw_flips
 from gramdyn.report.losses import draw_loss
 from gramdyn.report.matrices import draw_coactivation, draw_layer_kernels
@@ -82,6 +83,9 @@ def draw_pictures(tree: xr.DataTree) -> list[Picture]:
         draw_population_loss(cells),
         draw_gains(cells),
         draw_target_angles(cells),
+        draw_answers(cells),
+        draw_linearity(cells),
+        draw_gram_gap(cells),
         draw_mode_times(cells),
         draw_modes(cells),
         draw_layer_kernels(cells, manifest),
