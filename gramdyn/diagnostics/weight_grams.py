@@ -332,6 +332,6 @@ class VirtualCloud(AbstractDiagnostic):
 
 
 @register("virtual_cloud")
-def make_virtual_cloud(gamma: float) -> VirtualCloud:
+def make_virtual_cloud(gamma: float = 1.0) -> VirtualCloud:
     """The inputs moved by gamma times the sum of their loss gradients, and their linearity."""
     return VirtualCloud(check_positive("gamma", gamma))

@@ -1,5 +1,6 @@
 """Every diagnostic of the registry against a second way, along a short run."""
 
+from dataclasses import replace
 from itertools import pairwise
 
 import jax
@@ -10,7 +11,7 @@ from support.linear_system import decay
 from support.reference import autodiff_kernels, numpy_descent, plain, random_network
 
 from gramdyn._errors import InputError
-from gramdyn.data import gaussian
+from gramdyn.data import HeldOut, gaussian
 from gramdyn.diagnostics import (
     DIAGNOSTICS,
     AbstractDiagnostic,
@@ -27,7 +28,12 @@ ALL = sorted(DIAGNOSTICS)
 # Those that read another system's fields have tests of their own.
 OF_NETWORKS = [name for name in ALL if issubclass(NetworkFields, make_diagnostic(name).needs)]
 # Those that read the first layer's weights.
-OF_WEIGHTS = ("feature_ansatz", "gram_virtual", "learning_equation")
+OF_WEIGHTS = (
+    *("feature_ansatz", "gram_cumulative", "gram_step", "gram_virtual", "learning_equation"),
+    "virtual_cloud",
+)
+# Those that read samples which are held out.
+OF_HELD_OUT = ("heldout_accuracy", "heldout_loss")
 
 
 def _network():
@@ -35,12 +41,13 @@ def _network():
 
 
 TASK = gaussian(n_samples=N, n_inputs=D, n_outputs=C, seed=3)
+HELD_OUT = HeldOut(TASK.inputs[:4], TASK.targets[:4])
 
 
 @pytest.fixture(scope="module")
 def run():
     """One run with everything recorded; chatter counts a pair from its first flip on."""
-    left_out = ("chatter", "top_eigenvalues", *OF_WEIGHTS)
+    left_out = ("chatter", "top_eigenvalues", *OF_WEIGHTS, *OF_HELD_OUT)
     named = [name for name in OF_NETWORKS if name not in left_out]
     others = [make_diagnostic("chatter", at_least=1), make_diagnostic("top_eigenvalues", count=3)]
     record = Record([*named, *others], every=EVERY)
@@ -190,6 +197,7 @@ def test_dims_name_every_axis(name: str, coordinates: str) -> None:
         "sample": N,
         "sample_2": N,
         "output": C,
+        "input": D,
         "output_2": C,
         "layer": 3,
         "hidden": 2,
@@ -200,8 +208,9 @@ def test_dims_name_every_axis(name: str, coordinates: str) -> None:
         "closure": 3,
     }
     record = Record([name])
-    coordinates = "weights" if name in OF_WEIGHTS else coordinates
-    system = make_system(_network(), TASK, coordinates=coordinates)
+    coordinates = "weights" if name in OF_WEIGHTS + OF_HELD_OUT else coordinates
+    task = TASK if name not in OF_HELD_OUT else replace(TASK, held_out=HELD_OUT)
+    system = make_system(_network(), task, coordinates=coordinates)
 
     def look():
         fields = system.fields(system.initial_state())

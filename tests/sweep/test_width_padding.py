@@ -24,8 +24,8 @@ def reads(name, fields):
 
 
 CLAIMING = sorted(name for name in DIAGNOSTICS if claims(name))
-# Those that read the first layer's weights.
-OF_WEIGHTS = ["gram_virtual"]
+# Those that read the first layer's weights, or samples that are held out.
+OF_WEIGHTS = ["gram_cumulative", "gram_step", "gram_virtual", "heldout_loss"]
 OF_NETWORKS = [n for n in CLAIMING if reads(n, NetworkFields) and n not in OF_WEIGHTS]
 OF_MOMENTS = [name for name in CLAIMING if reads(name, MomentFields)]
 BASE = """\
@@ -42,6 +42,7 @@ CASES = {
     BY_WEIGHTS: (
         "sweep={network.width: [3, 8], seed: [0, 1]}",
         "coordinates=weights",
+        "task={kind: monomials, n_samples: 6, n_inputs: 10, terms: [[1], [2, 3]], n_heldout: 4}",
         "scheme={kind: gradient_descent, step_size: 0.05, n_steps: 45}",
         f"record={{every: 15, of: [loss, {', '.join(OF_WEIGHTS)}]}}",
     ),
