@@ -59,8 +59,9 @@ class FeatureAnsatz(AbstractDiagnostic):
         self, memory: tuple[Array, ...], fields: NetworkFields
     ) -> tuple[dict[str, Array], tuple[Array, ...]]:
         """Of each trained layer; of the readout it is exact with power 1."""
-        weights = [fields.network.layers[i].matrix() for i in fields.trained]
-        sens = [fields.sens[i] for i in fields.trained]
+        layers = fields.network.layers
+        weights = [layers[i].matrix() for i in fields.trained]
+        sens = [layers[i].sens_rows(fields.sens[i]) for i in fields.trained]
         pairs = list(zip(weights, sens, strict=True))
         found = {"feature_ansatz": jnp.stack([self._correlation(*pair) for pair in pairs])}
         if self.moved:

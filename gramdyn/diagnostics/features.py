@@ -146,7 +146,10 @@ def surrogate(fields: NetworkFields) -> dict[str, Array]:
 
     mean_c y_c^T Z Z^T y_c with Z = H W^T, and the same over |Z|_F^2 |Y|_2^2 / C, in [0, 1].
     """
-    pairs = zip(fields.traces[:-1], fields.network.layers[1:], strict=True)
+    above = fields.network.layers[1:]
+    told = "be dense above its first layer for diagnostic `surrogate`"
+    check(not any(layer.shares_weights for layer in above), "network", told, "convolutional")
+    pairs = zip(fields.traces[:-1], above, strict=True)
     found = [
         linearity_surrogate(trace.act, fields.targets, layer.matrix()) for trace, layer in pairs
     ]

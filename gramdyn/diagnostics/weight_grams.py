@@ -54,10 +54,11 @@ def check_descent(scheme: Any, reader: str) -> None:
 
 
 def parts_of(fields: NetworkFields, i: int) -> tuple[Array, Array, Array]:
-    """Weights, inputs and dL/dZ of a layer, one row a sample."""
-    inputs = fields.traces[i].inputs
+    """Weights, inputs and dL/dZ of a layer: one row a sample, or a sample and position."""
+    inputs, layer = fields.traces[i].inputs, fields.network.layers[i]
     assert inputs is not None
-    return fields.network.layers[i].matrix(), inputs, fields.loss_scale * fields.drives[i]
+    sens = layer.sens_rows(fields.loss_scale * fields.drives[i][:, None, :])[:, 0]
+    return layer.matrix(), layer.rows(inputs), sens
 
 
 def _step_of(fields: NetworkFields, i: int, eta: Scalar) -> Scalar:
@@ -91,9 +92,9 @@ def learning_equation(fields: NetworkFields) -> dict[str, Array]:
     for i in fields.trained:
         weight, inputs, sens = parts_of(fields.trained_on, i)
         middle = sides_of(weight, centred(inputs), centred(sens)).error
-        layer = fields.network.layers[i]
-        if isinstance(layer, Dense) and layer.bias is not None:
-            weight, inputs = with_bias(weight, layer.bias, inputs)
+        bias = getattr(fields.network.layers[i], "bias", None)
+        if bias is not None:
+            weight, inputs = with_bias(weight, bias, inputs)
         sides = sides_of(weight, inputs, sens)
         found.append((sides.error, middle, sides.weights, sides.features, sides.trace))
     columns = [jnp.stack(column) for column in zip(*found, strict=True)]
@@ -317,12 +318,13 @@ class VirtualCloud(AbstractDiagnostic):
         """
         check_weights(fields, self.name)
         check(fields.trained_on is fields, "batch_size", f"be left out for {self.name}", "given")
-        return parts_of(fields, 0)[1]
+        assert fields.inputs is not None
+        return fields.inputs
 
     def step(self, memory: Array, fields: NetworkFields, left: Any) -> Array:
         """The next step added."""
-        weight, _, sens = parts_of(fields, 0)
-        return memory - self.gamma * (sens @ weight)
+        sens = fields.loss_scale * fields.drives[0][:, None, :]
+        return memory - self.gamma * fields.network.layers[0].pull(sens)[:, 0]
 
     def observe(self, memory: Array, fields: NetworkFields) -> tuple[dict[str, Array], Array]:
         """Up to here, and the next step added."""

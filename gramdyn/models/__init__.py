@@ -12,6 +12,7 @@ from gramdyn.models.activations import (
 )
 from gramdyn.models.autoencoder import Autoencoder, init_autoencoder
 from gramdyn.models.balanced import INITS, along_modes, balance
+from gramdyn.models.convolution import Convolution, convolutional_network
 from gramdyn.models.infinite_width import limit_kernels
 from gramdyn.models.init import PARAMETRIZATIONS, init_network
 from gramdyn.models.layers import AbstractLayer, Dense, GramDense, Trace
@@ -27,12 +28,14 @@ __all__ = [
     "AbstractLayer",
     "Activation",
     "Autoencoder",
+    "Convolution",
     "Dense",
     "GramDense",
     "Network",
     "Trace",
     "along_modes",
     "balance",
+    "convolutional_network",
     "gelu",
     "init_autoencoder",
     "init_network",

@@ -62,6 +62,11 @@ class AbstractLayer(eqx.Module):
         """Sensitivities of the preactivations, for the conjugate field of what is handed on."""
         return sensitivity(self.activation.mask(trace.pre), conj)
 
+    @property
+    def n_inputs(self) -> int:
+        """Numbers of a sample that enter."""
+        return self.matrix().shape[1]
+
     @abstractmethod
     def pull(self, sens: Float[Array, "n C N"]) -> Float[Array, "n C N_in"]:
         """Conjugate field of the layer below."""
@@ -70,6 +75,19 @@ class AbstractLayer(eqx.Module):
     def skips(self) -> bool:
         """Whether the activations that enter are handed on beside the layer's own."""
         return False
+
+    @property
+    def shares_weights(self) -> bool:
+        """Whether one sample meets the weights more than once, as in a convolution."""
+        return False
+
+    def rows(self, act: Float[Array, "n N_in"]) -> Float[Array, "m K"]:
+        """The rows that `matrix` multiplies; the activations that enter, one a sample."""
+        return act
+
+    def sens_rows(self, sens: Float[Array, "n r N"]) -> Float[Array, "m r c"]:
+        """Sensitivities of what `matrix` gives, in the order of `rows`."""
+        return sens
 
     def below(
         self, sens: Float[Array, "n C N"], conj: Float[Array, "n C N"]

@@ -1,5 +1,6 @@
 """From configurations to tasks, systems, schemes and records."""
 
+import math
 from collections.abc import Sequence
 from typing import Any
 
@@ -9,6 +10,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array
 
+from gramdyn._checks import check
 from gramdyn.data.images import Images
 from gramdyn.data.moments import Moments
 from gramdyn.data.planted_map import Population
@@ -21,6 +23,7 @@ from gramdyn.dynamics.schemes import AbstractScheme, Relative
 from gramdyn.models.activations import make_activation
 from gramdyn.models.autoencoder import init_autoencoder
 from gramdyn.models.balanced import along_modes, balance
+from gramdyn.models.convolution import convolutional_network
 from gramdyn.models.init import Padded, init_network, layer_stds
 from gramdyn.models.network import Network
 from gramdyn.models.thin import thin_network, widen
@@ -123,8 +126,29 @@ def build_autoencoder(
     return VaeStart(found, beta, jax.random.fold_in(key, _NOISE))
 
 
-# What builds a network of a kind that is more than one on its inputs and outputs.
-_BUILDERS: dict[str, Any] = {"vae": build_autoencoder}
+def build_convolutional(
+    config: Config,
+    key: Any,
+    data: Task,
+    numbers: dict[str, Any],
+    widths: tuple[int, ...],
+    padded: None,
+) -> Network:
+    """The convolutional network of a job at t = 0, its inputs taken as square images.
+
+    Raises:
+        InputError: for a number of inputs that is no square.
+    """
+    network, side = config.network, math.isqrt(data.n_inputs)
+    check(side**2 == data.n_inputs, "n_inputs", "be a square for convolutions", data.n_inputs)
+    options = _init_options(network, data, numbers)
+    del options["input_scale"]
+    options |= {"side": network.side or 3, "stride": network.stride or 1}
+    return convolutional_network(key, (side, side, 1), widths, data.n_outputs, **options)
+
+
+# What builds networks of a kind of their own.
+_BUILDERS: dict[str, Any] = {"convolutional": build_convolutional, "vae": build_autoencoder}
 
 
 def _build_thin(network: NetworkConfig, key: Any, data: Any, scale: Any) -> Network:

@@ -25,6 +25,7 @@ from gramdyn.dynamics.registry import SCHEMES
 from gramdyn.dynamics.schemes import Step
 from gramdyn.models.activations import ACTIVATIONS
 from gramdyn.models.balanced import INITS
+from gramdyn.models.convolution import LAWS as CONVOLUTION_LAWS
 from gramdyn.models.init import PARAMETRIZATIONS
 from gramdyn.models.thin import READOUT_LAWS
 from gramdyn.plan.axes import Axis
@@ -83,11 +84,13 @@ class NetworkConfig(Strict):
             layers of a ReLU network on a planted map, a law of the readout beside hidden weights
             N(0, weight_scale^2 / d): "chi", "balanced", "xavier" or "same".
         signs: Signs of the readout of such a start with one output; drawn by default.
+        side: Side of the patches of convolutions, odd; 3 by default. Their channels are `widths`.
+        stride: Positions from one patch to the next; 1 by default.
         latent: Numbers of an autoencoder's code.
         beta: Factor on the divergence of an autoencoder's codes; 1 by default.
     """
 
-    kind: Literal["dense", "residual", "vae"] = "dense"
+    kind: Literal["dense", "residual", "convolutional", "vae"] = "dense"
     width: Positive | None = None
     depth: Annotated[int, Field(ge=0)] | None = None
     widths: tuple[Positive, ...] | None = Field(default=None, min_length=1)
@@ -103,6 +106,8 @@ class NetworkConfig(Strict):
     init: _one_of("init", (*INITS, *READOUT_LAWS)) = "gaussian"  # type: ignore[valid-type]
     signs: tuple[Literal[-1, 1], ...] | None = None
     centred: bool = False
+    side: Positive | None = None
+    stride: Positive | None = None
     latent: Positive | None = None
     beta: float | None = Field(default=None, ge=0)
 
@@ -118,9 +123,11 @@ class NetworkConfig(Strict):
             raise ValueError("`slope` belongs to activation leaky_relu")
         if self.kind == "residual" and len(set(self.layer_widths)) > 1:
             raise ValueError("residual layers need equal widths")
-        for key in ("latent", "beta") if self.kind != "vae" else ():
-            if getattr(self, key) is not None:
-                raise ValueError(f"`{key}` belongs to kind vae")
+        homes = dict.fromkeys(("latent", "beta"), "vae")
+        homes |= dict.fromkeys(("side", "stride"), "convolutional")
+        for key, home in homes.items():
+            if self.kind != home and getattr(self, key) is not None:
+                raise ValueError(f"`{key}` belongs to kind {home}")
         if self.depth == 0 and self.readout == "fixed":
             raise ValueError("`depth` 0 has nothing but a readout: set readout: trained")
         return self
@@ -263,6 +270,8 @@ class Config(Strict):
             _refuse("network.signs", f"belong to both layers of a planted map, with init {laws}")
         if self.network.kind == "vae":
             _check_vae(self)
+        elif self.network.kind == "convolutional":
+            _check_convolutional(self)
         elif self.coordinates == "moments":
             _check_moments(self.network, self.loss)
         elif self.on_population or self.starts_thin:
@@ -336,6 +345,26 @@ def _check_vae(config: Config) -> None:
         _refuse("scheme.step_size", "must be a number with kind vae, which has no tangent kernel")
 
 
+def _check_convolutional(config: Config) -> None:
+    """Refuse what convolutions have no use for."""
+    network = config.network
+    plain = {"init": "gaussian", "input_scale": 1.0}
+    for key, wanted in plain.items():
+        if (given := getattr(network, key)) != wanted:
+            _refuse(f"network.{key}", f"must be {wanted} with kind convolutional, but is {given}")
+    if network.depth == 0:
+        _refuse("network.depth", "must be at least 1 with kind convolutional")
+    if isinstance(network.bias, tuple):
+        _refuse("network.bias", "must be one for all layers with kind convolutional")
+    if network.parametrization not in CONVOLUTION_LAWS:
+        told = f"must be one of {', '.join(CONVOLUTION_LAWS)} with kind convolutional"
+        _refuse("network.parametrization", told)
+    if network.side is not None and network.side % 2 == 0:
+        _refuse("network.side", f"must be odd, but is {network.side}")
+    if config.coordinates not in ("auto", "weights") or config.on_population:
+        _refuse("coordinates", "must be weights, on samples, with kind convolutional")
+
+
 def _check_moments(network: NetworkConfig, loss: LossConfig) -> None:
     """Refuse what is no linear network under squared loss, or no start of one."""
     needs = "coordinates moments need a linear network without bias or centring"
@@ -352,7 +381,9 @@ def _check_moments(network: NetworkConfig, loss: LossConfig) -> None:
         for key in ("output_scale", "input_scale"):
             if getattr(network, key) != 1.0:
                 _refuse(f"network.{key}", "must be left out with init aligned")
-    plain = sorted(name for name, law in PARAMETRIZATIONS.items() if not law.multiplier)
+    plain = sorted(
+        name for name, law in PARAMETRIZATIONS.items() if not (law.multiplier or law.divided)
+    )
     if network.init == "balanced" and network.parametrization not in plain:
         told = f"balanced needs a parametrization without multipliers: {', '.join(plain)}"
         _refuse("network.init", told)

@@ -172,6 +172,7 @@ def _on_images(
 
 # Views of networks of a kind of their own, whatever their coordinates.
 _OF_KINDS = {
+    "convolutional": replace(_SAMPLES, unpadded="of convolutions"),
     "vae": View(
         _images,
         lambda task: task.n_samples,
@@ -179,5 +180,5 @@ _OF_KINDS = {
         _on_images,
         batched=VaeSystem.in_batches,
         unpadded="of an autoencoder",
-    )
+    ),
 }

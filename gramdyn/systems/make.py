@@ -11,7 +11,7 @@ from gramdyn._errors import InputError
 from gramdyn.data.moments import Moments, task_moments
 from gramdyn.data.planted_map import Population
 from gramdyn.data.task import Task
-from gramdyn.models.layers import Dense
+from gramdyn.models.layers import Dense, GramDense
 from gramdyn.models.network import Network
 from gramdyn.systems.gram import choose_coordinates, to_gram
 from gramdyn.systems.losses import AbstractLoss, SquaredLoss
@@ -51,7 +51,7 @@ def make_system(
     thin = "be others here: for `thin` ones see `make_planted_system`"
     check(coordinates != "thin", "coordinates", thin, coordinates)
     first = network.layers[0]
-    if not isinstance(first, Dense):
+    if isinstance(first, GramDense):
         raise InputError("Argument `network` must be in weight coordinates, but is in Gram ones.")
     loss = SquaredLoss() if loss is None else loss
     if coordinates == "moments":
@@ -60,7 +60,7 @@ def make_system(
         return make_moment_system(network, task_moments(task, loss.scale(task.n_samples)))
     if not isinstance(task.targets, jax.core.Tracer):
         loss.check_targets(np.asarray(task.targets))
-    task = task.cast(first.weight.dtype)
+    task = task.cast(first.matrix().dtype)
     _check_shapes(network, task)
     inputs, targets = jnp.asarray(task.inputs), jnp.asarray(task.targets)
     offset = network(inputs) if centred else None
@@ -69,10 +69,15 @@ def make_system(
         check(coordinates != "gram", "coordinates", "be weights with samples held out", coordinates)
         check(not centred, "centred", "be false with samples held out", centred)
         coordinates = "weights"
+    if not isinstance(first, Dense):
+        told = "be weights for a network that begins with a convolution"
+        check(coordinates in ("auto", "weights"), "coordinates", told, coordinates)
+        coordinates = "weights"
     if coordinates == "auto":
         coordinates = choose_coordinates(*inputs.shape)
     start, origin = network, None
     if coordinates == "gram":
+        assert isinstance(first, Dense)
         gram = None if task.input_gram is None else jnp.asarray(task.input_gram)
         start, origin = Network((to_gram(first, inputs, gram), *network.layers[1:])), first
     arrays = start, origin, inputs, targets, loss, offset, task.held_out
@@ -114,13 +119,9 @@ def make_moment_system(network: Network, moments: Moments) -> MomentSystem:
 
 def _check_shapes(network: Network, task: Any) -> None:
     first, last = network.layers[0], network.readout
-    assert isinstance(first, Dense)
     assert isinstance(last, Dense)
-    fits = first.weight.shape[1] == task.inputs.shape[1]
-    check(
-        fits, "network", f"take {task.inputs.shape[1]} inputs like the task", first.weight.shape[1]
-    )
-    fits = last.weight.shape[0] == task.targets.shape[1]
-    check(
-        fits, "network", f"have {task.targets.shape[1]} outputs like the task", last.weight.shape[0]
-    )
+    takes, gives = first.n_inputs, last.matrix().shape[0]
+    wanted = f"take {task.inputs.shape[1]} inputs like the task"
+    check(takes == task.inputs.shape[1], "network", wanted, takes)
+    wanted = f"have {task.targets.shape[1]} outputs like the task"
+    check(gives == task.targets.shape[1], "network", wanted, gives)

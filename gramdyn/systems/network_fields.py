@@ -155,9 +155,10 @@ class NetworkFields(AbstractFields):
         return reversed_path(Path(self.masks[end + 1 : start], matrices))
 
     def _check_operators(self) -> None:
-        check(
-            not self.network.skips, "network", "have no residual layers for operators", "residual"
-        )
+        told = "have no residual layers for operators"
+        check(not self.network.skips, "network", told, "residual")
+        shared = any(layer.shares_weights for layer in self.network.layers)
+        check(not shared, "network", "have no convolutions for operators", "convolutional")
 
     @property
     def trained(self) -> tuple[int, ...]:
