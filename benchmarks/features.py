@@ -241,6 +241,14 @@ def measure(case: Case, effort: Effort) -> Row:
     return Row(case.name, {name: 1e6 * s / counts[name] for name, s in spent.items()}, difference)
 
 
+def parts(effort: Effort) -> dict[str, float]:
+    """Microseconds a step with less recorded."""
+    case = Case("tiny", 32, 16, 2, 2, 20) if effort.quick else CASES[0]
+    chosen = {"loss": NAMES[:1], "and linearity": NAMES[:2], "and Grams": NAMES}
+    spent = in_turn({name: simulated(case, of) for name, of in chosen.items()}, effort)
+    return {name: 1e6 * s / case.seeds / case.steps for name, s in spent.items()}
+
+
 def exponents(effort: Effort) -> dict[str, float]:
     """Growth of the library's cost with each size, everything recorded."""
     found = {}
@@ -298,6 +306,7 @@ def main() -> None:
             told = ", ".join(f"{name} {us:.3g}" for name, us in row.microseconds.items())
             print(f"{case.name:8} us a step: {told}; off by {row.difference}", flush=True)
         questions = {
+            "us a step": parts,
             "growth": exponents,
             "linearity in a sweep": linearity_in_a_sweep,
             "whitening": whitening,

@@ -42,7 +42,7 @@ def clusters(
     check(n % count == 0, "n_samples", f"be a multiple of the {count} classes", n_samples)
     check_seed("n_heldout", n_heldout)
     check(n_heldout % count == 0, "n_heldout", f"be a multiple of the {count} classes", n_heldout)
-    size = check_positive("distance", float(distance)) / math.sqrt(d)
+    size = check_positive("distance", distance) / math.sqrt(d)
     centres = size * make_generator(seed, "centres").standard_normal((count, d))
     labels, others = np.repeat(np.arange(count), n // count), np.arange(n_heldout) % count
     seen = centres[labels] + make_generator(seed, "inputs").standard_normal((n, d))

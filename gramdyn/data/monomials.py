@@ -38,6 +38,8 @@ def monomials(
     """
     n, d = check_positive_int("n_samples", n_samples), check_positive_int("n_inputs", n_inputs)
     check_seed("n_heldout", n_heldout)
+    listed = isinstance(terms, Sequence) and not isinstance(terms, str)
+    check(listed, "terms", "list products of inputs", terms)
     places = [_check_term(term, d) for term in terms]
     check(len(places) > 0, "terms", "hold one product at least", terms)
     seen = make_generator(seed, "inputs").standard_normal((n, d))

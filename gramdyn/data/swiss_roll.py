@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from gramdyn._checks import check_positive_int, check_seed
+from gramdyn._checks import check, check_positive_int, check_seed
 from gramdyn.data.task import Task, make_task
 
 
@@ -24,7 +24,9 @@ def swiss_roll(*, n_samples: int = 1000, seed: int = 0) -> Task:
         InputError: An argument out of its range.
     """
     n = check_positive_int("n_samples", n_samples)
-    draw = np.random.RandomState(check_seed("seed", seed))
+    check(n >= 2, "n_samples", "be at least 2", n)
+    check(check_seed("seed", seed) < 2**32, "seed", "be below 2^32 here", seed)
+    draw = np.random.RandomState(seed)
     t = 1.5 * np.pi * (1.0 + 2.0 * draw.uniform(size=n))
     inputs = np.stack([t * np.cos(t), t * np.sin(t)], axis=1)
     notes = (("seed", seed),)

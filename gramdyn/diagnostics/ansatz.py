@@ -12,9 +12,8 @@ from gramdyn.diagnostics.registry import register
 from gramdyn.diagnostics.weight_grams import check_weights
 from gramdyn.kernels.agop import (
     CORRELATIONS,
-    ansatz_correlation,
-    average_gradient_product,
     centred_ansatz_correlation,
+    jacobian_correlation,
 )
 from gramdyn.systems.network_fields import NetworkFields
 
@@ -29,7 +28,8 @@ class FeatureAnsatz(AbstractDiagnostic):
         moved: Whether `feature_ansatz_moved` is told too: the cosine of V^T V and V^T K V, V what
             the weights have moved since the start.
 
-    Cost: 2 n C M^2 operations and one eigendecomposition of side M a layer of M inputs.
+    Cost: 2 n C M^2 operations and one eigendecomposition of side M a layer of M inputs, or a
+        decomposition of side n C where that is less.
     """
 
     power: float = eqx.field(static=True, default=0.5)
@@ -58,7 +58,7 @@ class FeatureAnsatz(AbstractDiagnostic):
     def observe(
         self, memory: tuple[Array, ...], fields: NetworkFields
     ) -> tuple[dict[str, Array], tuple[Array, ...]]:
-        """Of each trained layer; of the readout it is exact with power 1."""
+        """Of each trained layer; of the readout exact with power 1, or 0 with centred Jacobians."""
         layers = fields.network.layers
         weights = [layers[i].matrix() for i in fields.trained]
         sens = [layers[i].sens_rows(fields.sens[i]) for i in fields.trained]
@@ -73,9 +73,13 @@ class FeatureAnsatz(AbstractDiagnostic):
         return found, memory
 
     def _correlation(self, weight: Array, sens: Array) -> Array:
-        product = average_gradient_product(sens @ weight, centre=self.centre)
-        gram = weight.T @ weight
-        return ansatz_correlation(gram, product, power=self.power, correlation=self.correlation)
+        return jacobian_correlation(
+            weight,
+            sens @ weight,
+            power=self.power,
+            correlation=self.correlation,
+            centre=self.centre,
+        )
 
 
 @register("feature_ansatz")

@@ -25,10 +25,12 @@ def collapse(fields: NetworkFields) -> dict[str, Array]:
     for one-hot targets and classes of equal size.
 
     Raises:
-        InputError: for a single output.
+        InputError: for a single output, or a centred network.
     """
     n_outputs = fields.targets.shape[1]
     check(n_outputs > 1, "n_outputs", "be at least 2 for diagnostic `collapse`", n_outputs)
+    # The classifier's decisions are those of its own outputs.
+    check(fields.offset is None, "centred", "be false for diagnostic `collapse`", True)
     labels, readout = jnp.argmax(fields.targets, axis=1), fields.network.readout
     bias = readout.bias if isinstance(readout, Dense) else None
     found = neural_collapse(fields.traces[-2].act, labels, readout.matrix(), bias)

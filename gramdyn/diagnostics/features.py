@@ -27,8 +27,9 @@ MODES = ("robust", "reference")
 class TargetLinearity(AbstractDiagnostic):
     """Target Linearity of each hidden layer's activations (see `gramdyn.kernels.target_linearity`).
 
-    `linearity`, `linearity_rank` of the features, `linearity_null` = rank / (n - 1), what features
-    that know nothing would have, and `linearity_adjusted`, 0 for those on average.
+    `linearity`, `linearity_rank` of the features, `linearity_null`, rank / (n - 1), what features
+    that know nothing would have, and `linearity_adjusted`, 0 for those on average. Which singular
+    values count depends on the width, so that widths do not share a program.
 
     Attributes:
         ridge: Penalty on the affine map.
@@ -47,11 +48,6 @@ class TargetLinearity(AbstractDiagnostic):
     name: ClassVar[str] = "target_linearity"
     needs: ClassVar[type] = NetworkFields
     chatters: ClassVar[bool] = False
-
-    @property
-    def ignores_padding(self) -> bool:
-        """Units that are always 0 change nothing; components may be more than a layer has."""
-        return self.components is None
 
     def dims(self) -> dict[str, Dims]:
         """Axes of the arrays."""
@@ -86,7 +82,17 @@ class TargetLinearity(AbstractDiagnostic):
         others = held_out_of(fields, self.name)
         pairs = zip(fields.traces[:-1], others.traces[:-1], strict=True)
         return jnp.stack(
-            [heldout_linearity(a.act, fields.targets, b.act, others.targets) for a, b in pairs]
+            [
+                heldout_linearity(
+                    one.act,
+                    fields.targets,
+                    other.act,
+                    others.targets,
+                    intercept=self.intercept,
+                    ridge=self.ridge,
+                )
+                for one, other in pairs
+            ]
         )
 
 
@@ -98,7 +104,7 @@ class ReferenceLinearity(AbstractDiagnostic):
     """
 
     shift: float | None = eqx.field(static=True, default=None)
-    name: ClassVar[str] = "target_linearity"
+    name: ClassVar[str] = "reference_linearity"
     needs: ClassVar[type] = NetworkFields
     chatters: ClassVar[bool] = False
 
@@ -130,11 +136,15 @@ def make_target_linearity(
     check_known("mode", mode, MODES)
     check_nonnegative("ridge", ridge)
     if mode == "reference":
-        plain = intercept and components is None and not heldout
-        told = "be `ridge` alone with mode `reference`"
-        check(plain, "options", told, (intercept, components, heldout))
+        for key, given, plain in (
+            ("intercept", intercept, True),
+            ("components", components, None),
+            ("heldout", heldout, False),
+        ):
+            check(given is plain, key, "be left out with mode: reference", given)
         return ReferenceLinearity(ridge or None)
     kept = None if components is None else check_positive_int("components", components)
+    check(not (heldout and kept), "heldout", "be left out with components", heldout)
     return TargetLinearity(
         ridge, check_bool("intercept", intercept), kept, check_bool("heldout", heldout)
     )
@@ -163,7 +173,8 @@ class LastFeatures(AbstractDiagnostic):
     """What the last hidden layer's features could tell of the targets, and what the readout does.
 
     With p the ridge fit of the targets by them, no intercept: `feature_residual` = |y - p|,
-    `readout_distance` = |f - p|, `residual_norm` = |y - f|.
+    `readout_distance` = |f - p|, `residual_norm` = |y - f|. Without ridge, bias of the readout and
+    centring these are the sides of a right triangle.
 
     Attributes:
         ridge: Penalty on the fit.
@@ -175,11 +186,6 @@ class LastFeatures(AbstractDiagnostic):
     name: ClassVar[str] = "last_features"
     needs: ClassVar[type] = NetworkFields
     chatters: ClassVar[bool] = False
-
-    @property
-    def ignores_padding(self) -> bool:
-        """Units that are always 0 change nothing."""
-        return True
 
     def dims(self) -> dict[str, Dims]:
         """Three numbers."""

@@ -79,26 +79,37 @@ _EQUATION = ("learning_equation", "learning_centred", "learning_weights", "learn
 def learning_equation(fields: NetworkFields) -> dict[str, Array]:
     """The feature learning equation W^T g = G^T H of each trained layer, at any time, on any batch.
 
-    `learning_equation`, the relative error, is rounding; so is `learning_centred`, that of the
-    inputs and sensitivities less their means. `learning_weights` = |W^T g|_F and
-    `learning_features` = |G^T H|_F are its sides, `learning_trace` = tr(G^T H). A layer with a bias
-    is taken as [W b] on (h, 1), so that the bias is part of the equation.
+    g is the gradient that the step is made by, G made of the sensitivities. `learning_equation`,
+    the relative error, is rounding; so is `learning_centred`, that of the inputs and sensitivities
+    less their means. `learning_weights` = |W^T g|_F and `learning_features` = |G^T H|_F are its
+    sides, `learning_trace` = tr(G^T H). A layer with a bias is taken as [W b] on (h, 1), so that
+    the bias is part of the equation.
 
     Raises:
         InputError: for a first layer in Gram coordinates.
     """
     check_weights(fields, "learning_equation")
-    found = []
+    found, gradients = [], fields.trained_on.gradient()
     for i in fields.trained:
         weight, inputs, sens = parts_of(fields.trained_on, i)
-        middle = sides_of(weight, centred(inputs), centred(sens)).error
-        bias = getattr(fields.network.layers[i], "bias", None)
-        if bias is not None:
-            weight, inputs = with_bias(weight, bias, inputs)
-        sides = sides_of(weight, inputs, sens)
+        layer: Any = fields.network.layers[i]
+        gradient, shift = _gradient_of(layer, gradients.layers[i])
+        mean = jnp.mean(inputs, axis=0, keepdims=True)
+        less = gradient - jnp.sum(sens, axis=0)[:, None] * mean
+        middle = sides_of(weight, centred(inputs), centred(sens), less).error
+        if shift is not None:
+            weight, inputs = with_bias(weight, layer.bias, inputs)
+            gradient = jnp.concatenate([gradient, shift[:, None]], axis=1)
+        sides = sides_of(weight, inputs, sens, gradient)
         found.append((sides.error, middle, sides.weights, sides.features, sides.trace))
     columns = [jnp.stack(column) for column in zip(*found, strict=True)]
     return dict(zip((*_EQUATION, "learning_trace"), columns, strict=True))
+
+
+def _gradient_of(layer: Any, gradient: Any) -> tuple[Array, Array | None]:
+    """The step's own gradient by `matrix()` and by the bias, None without one."""
+    scale = getattr(layer, "scale", None)
+    return gradient.weight if scale is None else gradient.weight / scale, gradient.bias
 
 
 class GramVirtual(AbstractDiagnostic):
@@ -106,7 +117,8 @@ class GramVirtual(AbstractDiagnostic):
 
     Of a step of gradient descent with the run's step size and batch: `gram_cosine` of the two
     changes, and `gram_gap`, the norm of their difference over that of the change of the Gram. They
-    agree to first order in the step, unless the covariance is centred.
+    agree to first order in the step, unless the covariance is centred. In other conventions the
+    names of the arrays end in `_per_sample` and `_centred`.
 
     Attributes:
         convention: "sum" or "per_sample" (see `gramdyn.kernels.virtual_change`).
@@ -117,7 +129,6 @@ class GramVirtual(AbstractDiagnostic):
 
     convention: str = eqx.field(static=True, default="sum")
     centre: bool = eqx.field(static=True, default=False)
-    name: ClassVar[str] = "gram_virtual"
     needs: ClassVar[type] = NetworkFields
     chatters: ClassVar[bool] = False
 
@@ -126,9 +137,20 @@ class GramVirtual(AbstractDiagnostic):
         """Neurons without weights have neither gradients nor Grams."""
         return True
 
+    @property
+    def suffix(self) -> str:
+        """What the names of its arrays end in: the convention where it is not the usual one."""
+        parts = ("" if self.convention == "sum" else "_per_sample", "_centred" * self.centre)
+        return "".join(parts)
+
+    @property
+    def name(self) -> str:
+        """Its own in each convention, so that several can be recorded beside each other."""
+        return f"gram_virtual{self.suffix}"
+
     def dims(self) -> dict[str, Dims]:
         """Axes of the two arrays."""
-        return {"gram_cosine": ("layer",), "gram_gap": ("layer",)}
+        return {f"gram_{what}{self.suffix}": ("layer",) for what in ("cosine", "gap")}
 
     def start(self, fields: NetworkFields, scheme: Any) -> Scalar:
         """The step size.
@@ -152,7 +174,8 @@ class GramVirtual(AbstractDiagnostic):
             else:
                 products = gram_products(inputs, sens, pulled)
                 found.append(gram_against_virtual(products, eta, second))
-        return _stacked(found, "gram"), memory
+        told = _stacked(found, "gram")
+        return {f"{name}{self.suffix}": array for name, array in told.items()}, memory
 
 
 @register("gram_virtual")
@@ -170,7 +193,8 @@ class GramStep(AbstractDiagnostic):
     """What the last step, of whatever optimiser, did to each trained layer's weight Gram.
 
     `gram_step_cosine` of its change with -(A + A^T), A = G^T H of the samples the step was made on:
-    1 up to second order for gradient descent, a measurement for all others. `gram_step_size` is the
+    1 up to second order for gradient descent, a measurement for all others. It is that of the step
+    the stored weights made: its rounding, eps |W| / |U| of it, is in it. `gram_step_size` is the
     norm of the change, `gram_step_second` the share of the second-order term U^T U in it. At t = 0
     nothing has changed yet, and all are 0.
 
@@ -228,7 +252,8 @@ class GramCumulative(AbstractDiagnostic):
     `sum_cosine` and `sum_gap` of M(t) - M(0) and the sum of the one-step changes of the virtual
     covariance, inputs read anew in each step: they agree in the limit of small steps.
     `cloud_cosine` and `cloud_gap` compare the first layer's Gram with the covariance of one
-    accumulated cloud, X - eta (sum of G), whose second order does not vanish with the step.
+    accumulated cloud, X - eta (sum of G), whose second order does not vanish with the step. The
+    Gram's side is that of the stored weights, with their rounding: take float64 for small steps.
 
     Cost: M (M + N) numbers a layer and n d, and O(M^2 (n + N)) operations a layer and step.
     """

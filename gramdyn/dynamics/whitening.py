@@ -53,6 +53,8 @@ def gram_whitening(
     """
     import optax
 
+    good = hasattr(inner, "init") and hasattr(inner, "update")
+    check(good, "inner", "be a gradient transformation such as optax.sgd(0.1)", inner)
     check_known("method", method, METHODS)
     check_positive_int("steps", steps)
     check_known("part", keep, PARTS)

@@ -78,6 +78,8 @@ def compare(trees: Sequence[xr.DataTree]) -> list[Row]:
         above("accuracy held out with decay, median", np.median(tests), 0.9),
         below("late gap with decay, any", _late(decayed).max(), 0.18),
     ]
+    # Elsewhere each of four seeds falls by 0.11 or more; here grokking comes later (epochs 140 to
+    # 175), so that the gap is still falling at the end: 0.08 to 0.11.
     fall = _late(plain) - _late(decayed)
     rows.append(above("fall of the late gap by decay, median", np.median(fall), 0.08))
     rows.append(above("fall of the late gap by decay, any data", fall.min(), 0.05))

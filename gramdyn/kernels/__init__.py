@@ -11,6 +11,7 @@ from gramdyn.kernels.agop import (
     ansatz_correlation,
     average_gradient_product,
     centred_ansatz_correlation,
+    jacobian_correlation,
     matrix_power,
 )
 from gramdyn.kernels.coactivation import coactivation, count_flips
@@ -153,6 +154,7 @@ __all__ = [
     "hessian_product",
     "horizontal_part",
     "input_block",
+    "jacobian_correlation",
     "layer_gram",
     "layer_kernel",
     "layer_map_velocities",

@@ -26,10 +26,16 @@ def average_gradient_product(
 
     Cost: 2 n C M^2 operations.
     """
-    if centre:
-        jacobians = jacobians - jnp.mean(jacobians, axis=0, keepdims=True)
-    flat = jacobians.reshape(-1, jacobians.shape[-1])
-    return flat.T @ flat / jacobians.shape[0]
+    rows = _rows_of(jacobians, centre)
+    return rows.T @ rows
+
+
+def _rows_of(jacobians: Float[Array, "n C M"], centre: bool) -> Float[Array, "r M"]:
+    """Rows R with R^T R the average product; 0 where what is left of them is rounding."""
+    less = jacobians - jnp.mean(jacobians, axis=0, keepdims=True) if centre else jacobians
+    rows = less.reshape(-1, jacobians.shape[-1]) / jnp.sqrt(float(len(jacobians)))
+    noise = 16.0 * jnp.finfo(rows.dtype).eps * frobenius(jacobians)
+    return jnp.where(frobenius(less) > noise, rows, 0.0) if centre else rows
 
 
 def matrix_power(matrix: Float[Array, "M M"], power: float) -> Float[Array, "M M"]:
@@ -73,6 +79,46 @@ def ansatz_correlation(
         gram, other = gram - jnp.mean(gram), other - jnp.mean(other)
     size = frobenius(gram) * frobenius(other)
     return jnp.where(size > 0, jnp.sum(gram * other) / jnp.where(size > 0, size, 1.0), 0.0)
+
+
+def jacobian_correlation(
+    weight: Float[Array, "N M"],
+    jacobians: Float[Array, "n C M"],
+    *,
+    power: float = 0.5,
+    correlation: str = "cosine",
+    centre: bool = False,
+) -> Float[Array, ""]:
+    """As `ansatz_correlation`, from the weights and the Jacobians themselves.
+
+    Args:
+        weight: W, shape (N, M).
+        jacobians: J of each sample, shape (n, C, M).
+        power: The power of their average product.
+        correlation: "cosine" or "pearson".
+        centre: Take each J less their mean; 0 where they are all alike, as those of a readout are.
+
+    Raises:
+        InputError: for an unknown correlation.
+
+    Cost: where n C and N are less than M, a decomposition of the Jacobians as an n C x M matrix and
+        O(M (n C + N)^2) operations, no M x M matrix; that of `ansatz_correlation` otherwise.
+    """
+    check_known("correlation", correlation, CORRELATIONS)
+    rows, width = _rows_of(jacobians, centre), weight.shape[1]
+    if max(len(rows), len(weight)) >= width:
+        gram, product = weight.T @ weight, rows.T @ rows
+        return ansatz_correlation(gram, product, power=power, correlation=correlation)
+    _, values, frame = jnp.linalg.svd(rows, full_matrices=False)
+    values = values ** (2.0 * power)  # P^power = frame^T diag(values) frame
+    inner = jnp.sum(values * jnp.sum((weight @ frame.T) ** 2, axis=0))
+    own, other = jnp.sum((weight @ weight.T) ** 2), jnp.sum(values**2)
+    if correlation == "pearson":
+        sums = jnp.sum(jnp.sum(weight, axis=1) ** 2), jnp.sum(values * jnp.sum(frame, axis=1) ** 2)
+        mean, another = (total / width for total in sums)  # the entries' mean times M
+        inner, own, other = inner - mean * another, own - mean**2, other - another**2
+    size = jnp.sqrt(jnp.maximum(own, 0.0)) * jnp.sqrt(jnp.maximum(other, 0.0))
+    return jnp.where(size > 0, inner / jnp.where(size > 0, size, 1.0), 0.0)
 
 
 def centred_ansatz_correlation(

@@ -12,10 +12,9 @@ from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import jax.numpy as jnp
-import numpy as np
 from jaxtyping import Array, Float, Int
 
-from gramdyn._checks import check, check_matrix
+from gramdyn._checks import check, check_matrix, check_positive_int, check_real
 from gramdyn._types import Scalar
 from gramdyn.kernels.compare import frobenius
 from gramdyn.kernels.weight_gram import centred
@@ -27,8 +26,9 @@ class Linearity(NamedTuple):
     Attributes:
         value: TL; NaN where the targets are constant.
         rank: Rank r of the centred features, shape ().
-        null: r / (n - 1), its mean for features that know nothing of the targets.
-        adjusted: 1 - (1 - TL)(n - 1) / (n - r - 1), with mean 0 for those; NaN where r = n - 1.
+        null: Its mean for features that know nothing of the targets: r / (n - 1), less without an
+            intercept or with a ridge.
+        adjusted: 1 - (1 - TL) / (1 - null), with mean 0 for those; NaN where null is 1.
     """
 
     value: Float[Array, ""]
@@ -66,12 +66,16 @@ def target_linearity(
     n = features.shape[0]
     wanted = centred(targets)
     frame, values, kept = _frame(centred(features) if intercept else features, rcond)
-    parts = frame.T @ wanted
-    size = jnp.sum(wanted**2)
-    value = _explained(jnp.sum(parts**2, axis=1), values, kept, ridge) / _or_nan(size)
-    rank = jnp.sum(kept.astype(size.dtype))
-    adjusted = 1.0 - (1.0 - value) * (n - 1) / _or_nan(n - 1 - rank)
-    return Linearity(value, rank.astype(jnp.int32), rank / max(n - 1, 1), adjusted)
+    weights = _shares(values, kept, ridge)
+    explained = weights * (2.0 - weights)  # of the targets' square along each direction
+    parts, size = frame.T @ wanted, jnp.sum(wanted**2)
+    value = jnp.sum(explained * jnp.sum(parts**2, axis=1)) / _or_nan(size)
+    # Targets that are random have n - 1 directions, none of them the constant one.
+    free = 1.0 - jnp.sum(frame, axis=0) ** 2 / n
+    null = jnp.sum(explained * free) / max(n - 1, 1)
+    rank = jnp.sum(kept.astype(jnp.int32))
+    left = jnp.where(rank < n - 1, 1.0 - null, 0.0)
+    return Linearity(value, rank, null, 1.0 - (1.0 - value) / _or_nan(left))
 
 
 def _frame(
@@ -90,13 +94,9 @@ def _frame(
     return frame, values, kept
 
 
-def _explained(
-    squares: Float[Array, " r"], values: Float[Array, " r"], kept: Array, ridge: Scalar
-) -> Float[Array, ""]:
-    """|Y_c|^2 - |Y_c - fit|^2 from the squares of the targets along each singular direction."""
-    weights = values**2 / jnp.where(kept, values**2 + ridge, 1.0)
-    weights = jnp.where(kept, weights, 0.0)
-    return jnp.sum(weights * (2.0 - weights) * squares)
+def _shares(values: Float[Array, " r"], kept: Array, ridge: Scalar) -> Float[Array, " r"]:
+    """Share of the targets along each singular direction that the ridge fit takes."""
+    return jnp.where(kept, values**2 / jnp.where(kept, values**2 + ridge, 1.0), 0.0)
 
 
 def _or_nan(number: Array) -> Array:
@@ -109,6 +109,8 @@ def heldout_linearity(
     new_features: Float[Array, "m M"],
     new_targets: Float[Array, "m C"],
     *,
+    intercept: bool = True,
+    ridge: Scalar = 0.0,
     rcond: float | None = None,
 ) -> Float[Array, ""]:
     """1 - |Y' - fit|^2 / |Y' - mean(Y)|^2 on new samples, the affine map fitted on the others.
@@ -120,15 +122,18 @@ def heldout_linearity(
         targets: Y, shape (n, C).
         new_features: Features of the new samples, shape (m, M).
         new_targets: Their targets, shape (m, C).
+        intercept: As for `target_linearity`; the mean of the targets is taken off in any case.
+        ridge: As for `target_linearity`.
         rcond: As for `target_linearity`.
 
     Cost: one singular value decomposition of H.
     """
     base, mean = (jnp.mean(rows, axis=0, keepdims=True) for rows in (features, targets))
+    base = base if intercept else jnp.zeros_like(base)
     left, values, right = jnp.linalg.svd(features - base, full_matrices=False)
     share = max(features.shape) * jnp.finfo(values.dtype).eps if rcond is None else rcond
     kept = (values > share * values[0]) & (values > 0)
-    inverse = jnp.where(kept, 1.0 / jnp.where(kept, values, 1.0), 0.0)
+    inverse = jnp.where(kept, values / jnp.where(kept, values**2 + ridge, 1.0), 0.0)
     parts = inverse[:, None] * (left.T @ (targets - mean))
     fit = mean + ((new_features - base) @ right.T) @ parts
     size = jnp.sum((new_targets - mean) ** 2)
@@ -157,8 +162,11 @@ def linearity_by_layer(
 
     Cost: one singular value decomposition a layer, two with `components`.
     """
-    check(len(features) > 0, "features", "hold one layer at least", features)
-    wanted = np.asarray(targets)
+    listed = isinstance(features, Sequence) and len(features) > 0
+    check(listed, "features", "list one layer at least", type(features).__name__)
+    if components is not None:
+        check_positive_int("components", components)
+    wanted = check_real("targets", targets)
     rows = _host_matrix("targets", wanted[:, None] if wanted.ndim == 1 else wanted)
     found = []
     for i, given in enumerate(features):
@@ -172,7 +180,7 @@ def linearity_by_layer(
 
 def _host_matrix(name: str, given: Any) -> Float[Array, "n M"]:
     """A finite matrix in the working precision of JAX."""
-    return jnp.asarray(check_matrix(name, np.asarray(given)), jnp.zeros(()).dtype)
+    return jnp.asarray(check_matrix(name, given), jnp.zeros(()).dtype)
 
 
 class FeatureFit(NamedTuple):
@@ -211,27 +219,29 @@ def feature_fit(
     Cost: one singular value decomposition.
     """
     frame, values, kept = _frame(features, None)
-    shares = jnp.where(kept, values**2 / jnp.where(kept, values**2 + ridge, 1.0), 0.0)
-    fit = (frame * shares[None, :]) @ (frame.T @ targets)
+    fit = (frame * _shares(values, kept, ridge)[None, :]) @ (frame.T @ targets)
     pairs = ((targets, fit), (outputs, fit), (targets, outputs))
     return FeatureFit(*(frobenius(one - two) for one, two in pairs))
 
 
-def principal_scores(features: Float[Array, "n M"], count: int) -> Float[Array, "n {count}"]:
+def principal_scores(
+    features: Float[Array, "n M"], components: int
+) -> Float[Array, "n {components}"]:
     """Centred features along their leading principal directions.
 
     Args:
         features: H, shape (n, M).
-        count: Number of directions, at most min(n, M).
+        components: Number of directions, at most min(n, M).
 
     Raises:
-        InputError: for another count.
+        InputError: for another number.
 
     Cost: one singular value decomposition.
     """
-    check(1 <= count <= min(features.shape), "count", f"be 1 to {min(features.shape)}", count)
+    most = min(features.shape)
+    check(1 <= components <= most, "components", f"be 1 to {most} here", components)
     left, values, _ = jnp.linalg.svd(centred(features), full_matrices=False)
-    return left[:, :count] * values[None, :count]
+    return left[:, :components] * values[None, :components]
 
 
 def principal_share(targets: Float[Array, "n C"], count: int) -> Float[Array, ""]:

@@ -88,8 +88,13 @@ def virtual_change(
     """
     if centre:
         inputs, pulled = centred(inputs), centred(pulled)
+    return _virtual(inputs, pulled, gamma, second_order_weight(convention, inputs.shape[0]))
+
+
+def _virtual(
+    inputs: Float[Array, "n M"], pulled: Float[Array, "n M"], gamma: Scalar, second: Scalar
+) -> Float[Array, "M M"]:
     first = cross_moment(pulled, inputs)
-    second = second_order_weight(convention, inputs.shape[0])
     return -gamma * (first + first.T) + gamma**2 * second * (pulled.T @ pulled)
 
 
@@ -207,7 +212,8 @@ def _likeness(
     inner: Float[Array, ""], one: Float[Array, ""], two: Float[Array, ""], apart: Float[Array, ""]
 ) -> dict[str, Float[Array, ""]]:
     """Cosine and relative distance from <a, b>, |a|^2, |b|^2 and |a - b|^2."""
-    norm, size = jnp.sqrt(jnp.maximum(one * two, 0.0)), jnp.maximum(one, 0.0)
+    size = jnp.maximum(one, 0.0)
+    norm = jnp.sqrt(size) * jnp.sqrt(jnp.maximum(two, 0.0))
     return {
         "cosine": jnp.where(norm > 0, inner / jnp.where(norm > 0, norm, 1.0), 0.0),
         "gap": jnp.where(
@@ -244,12 +250,29 @@ def gram_against_centred(
     Cost: O(n^2 (M + N) + n^3) operations where 2 n < M, O(M^2 (n + N)) otherwise.
     """
     n = len(inputs)
+    if 2 * n >= inputs.shape[1]:
+        half, gradient = cross_moment(pulled, inputs), sens.T @ inputs
+        own = -eta * (half + half.T) + eta**2 * (gradient.T @ gradient)
+        return alike(own, _virtual(centred(inputs), centred(pulled), eta, second))
     zero, eye = jnp.zeros((n, n), inputs.dtype), jnp.eye(n, dtype=inputs.dtype)
+    middle = eye - 1.0 / n  # takes the mean off: both changes are forms of the same rows
     weight = jnp.block([[zero, -eta * eye], [-eta * eye, eta**2 * (sens @ sens.T)]])
-    virtual = jnp.block([[eta**2 * second * eye, -eta * eye], [-eta * eye, zero]])
+    virtual = jnp.block([[eta**2 * second * middle, -eta * middle], [-eta * middle, zero]])
     rows = jnp.concatenate([pulled, inputs])
-    others = jnp.concatenate([centred(pulled), centred(inputs)])
-    return _forms_alike(rows, weight, others, virtual)
+    gram, apart = rows @ rows.T, weight - virtual
+    return _likeness(
+        _form_product(weight, virtual, gram),
+        _form_product(weight, weight, gram),
+        _form_product(virtual, virtual, gram),
+        _form_product(apart, apart, gram),
+    )
+
+
+def _form_product(
+    one: Float[Array, "r r"], two: Float[Array, "r r"], gram: Float[Array, "r r"]
+) -> Float[Array, ""]:
+    """<F^T S F, F^T T F> by the Gram F F^T; S and T symmetric."""
+    return jnp.sum((one @ gram) * (gram @ two))
 
 
 def step_against_moment(
@@ -272,44 +295,48 @@ def step_against_moment(
 
     Cost: O((n + N)^2 M) operations where n, N < M / 2, O(M^2 (n + N)) otherwise.
     """
-    eye, one = jnp.eye(len(weight), dtype=weight.dtype), jnp.eye(len(inputs), dtype=weight.dtype)
-    moved = jnp.block([[0.0 * eye, eye], [eye, eye]])
-    wanted = jnp.block([[0.0 * one, -one], [-one, 0.0 * one]])
-    rows = jnp.concatenate([weight, step])
-    found = _forms_alike(rows, moved, jnp.concatenate([pulled, inputs]), wanted)
-    size = jnp.sqrt(jnp.maximum(_overlap(rows, moved, rows, moved), 0.0))
-    square = frobenius(step @ step.T)
-    second = jnp.where(size > 0, square / jnp.where(size > 0, size, 1.0), 0.0)
-    return {"cosine": found["cosine"], "size": size, "second": second}
+    if 2 * max(len(weight), len(inputs)) >= weight.shape[1]:
+        moved, half = weight_gram_change(weight, step), cross_moment(pulled, inputs)
+        size, wanted = frobenius(moved), frobenius(half + half.T)
+        inner = -jnp.sum(moved * (half + half.T))
+    else:
+        size, wanted, inner = _step_by_rows(weight, step, inputs, pulled)
+    norm, square = size * wanted, frobenius(step @ step.T)
+    return {
+        "cosine": jnp.where(norm > 0, inner / jnp.where(norm > 0, norm, 1.0), 0.0),
+        "size": size,
+        "second": jnp.where(size > 0, square / jnp.where(size > 0, size, 1.0), 0.0),
+    }
 
 
-def _forms_alike(
-    rows: Float[Array, "r M"],
-    middle: Float[Array, "r r"],
-    others: Float[Array, "s M"],
-    other: Float[Array, "s s"],
-) -> dict[str, Float[Array, ""]]:
-    """How alike F^T S F and E^T T E are, no M x M matrix made where both are of fewer rows."""
-    if max(len(rows), len(others)) >= rows.shape[1]:
-        return alike(rows.T @ middle @ rows, others.T @ other @ others)
-    inner = _overlap(rows, middle, others, other)
-    one, two = _overlap(rows, middle, rows, middle), _overlap(others, other, others, other)
-    return _likeness(inner, one, two, one + two - 2.0 * inner)
-
-
-def _overlap(
-    rows: Float[Array, "r M"],
-    middle: Float[Array, "r r"],
-    others: Float[Array, "s M"],
-    other: Float[Array, "s s"],
-) -> Float[Array, ""]:
-    """<F^T S F, E^T T E> by the r x s matrix F E^T; S and T symmetric."""
-    across = rows @ others.T
-    return jnp.sum((middle @ across) * (across @ other))
+def _step_by_rows(
+    weight: Float[Array, "N M"],
+    step: Float[Array, "N M"],
+    inputs: Float[Array, "n M"],
+    pulled: Float[Array, "n M"],
+) -> tuple[Float[Array, ""], Float[Array, ""], Float[Array, ""]]:
+    """Norms of the step's change and of A + A^T, and minus their product; no M x M matrix."""
+    eye, zero = (
+        jnp.eye(len(weight), dtype=weight.dtype),
+        jnp.zeros((len(weight),) * 2, weight.dtype),
+    )
+    moved, rows = jnp.block([[zero, eye], [eye, eye]]), jnp.concatenate([weight, step])
+    size = _form_product(moved, moved, rows @ rows.T)
+    mixed = pulled @ inputs.T
+    square = 2.0 * jnp.sum((pulled @ pulled.T) * (inputs @ inputs.T)) + 2.0 * jnp.sum(
+        mixed * mixed.T
+    )
+    left, right = rows @ pulled.T, rows @ inputs.T  # <F^T S F, G^T H> = <S, F G^T H F^T>
+    inner = -2.0 * jnp.sum(moved * (left @ right.T))
+    root = lambda number: jnp.sqrt(jnp.maximum(number, 0.0))  # noqa: E731
+    return root(size), root(square), inner
 
 
 class LearningEquation(NamedTuple):
     """Both sides of W^T g = G^T H, and how far they are apart.
+
+    Where there are fewer samples than inputs, error is that of both sides times G from the left
+    and H^T from the right.
 
     Attributes:
         weights: |W^T g|_F.
@@ -340,21 +367,21 @@ def learning_equation(
         weight: W, shape (N, M).
         inputs: H, shape (n, M).
         sens: D = dL/dZ, shape (n, N).
-        gradient: g, shape (N, M); D^T H by default.
+        gradient: g, shape (N, M), as it is used; D^T H by default, with which error is rounding
+            whatever D is.
 
-    Cost: where n < M, g not given, O(n (n + N)(M + N) + n^3) operations: the error is that on the
-        span of the samples, and no M x M matrix is made; 4 (n + N) M^2 otherwise.
+    Cost: where n < M, O((n + N)(n + N) M) operations and no M x M matrix; 4 (n + N) M^2 otherwise.
     """
     pulled = sens @ weight
-    if gradient is None and len(inputs) < inputs.shape[1]:
+    gradient = sens.T @ inputs if gradient is None else gradient
+    if len(inputs) < inputs.shape[1]:
         gram, own = inputs @ inputs.T, pulled @ pulled.T
-        left, right = (pulled @ weight.T) @ (sens.T @ inputs) @ inputs.T, own @ gram
+        left, right = (pulled @ weight.T) @ (gradient @ inputs.T), own @ gram
         size = jnp.sqrt(jnp.maximum(jnp.sum(own * gram), 0.0))
-        rows = sens @ (weight @ weight.T) @ sens.T
-        other = jnp.sqrt(jnp.maximum(jnp.sum(rows * gram), 0.0))
+        square = jnp.sum((weight @ weight.T) * (gradient @ gradient.T))
+        other = jnp.sqrt(jnp.maximum(square, 0.0))
         trace = jnp.sum(sens * (inputs @ weight.T))
         return LearningEquation(other, size, trace, _apart(left, right))
-    gradient = sens.T @ inputs if gradient is None else gradient
     left, right = weight.T @ gradient, cross_moment(pulled, inputs)
     return LearningEquation(
         frobenius(left), frobenius(right), jnp.trace(right), _apart(left, right)

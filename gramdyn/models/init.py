@@ -112,7 +112,8 @@ def init_network(
         bias: Whether hidden layers have biases; for all of them, or one by one.
         weight_scale: sigma, a multiple of the usual standard deviation of hidden weights.
         output_scale: alpha, a multiple of the usual output.
-        input_scale: A multiple of the usual initial weights of the first layer alone, beside sigma.
+        input_scale: A multiple of the usual initial weights of the first layer alone, and of its
+            biases where they are drawn, beside sigma.
         dtype: Floating type; JAX's default by default.
         padded: Sizes of the network itself where `widths` are those it is filled up to with neurons
             that never move (see `gramdyn.models.padding`), so that one program serves many widths.
@@ -130,8 +131,10 @@ def init_network(
     law, activation = PARAMETRIZATIONS[parametrization], activation or relu()
     dtype = dtype or jnp.zeros(()).dtype.type
     check(not residual or len(set(widths)) == 1, "widths", "be equal in a residual network", widths)
-    given = [bias] * len(widths) if isinstance(bias, bool) else list(bias)
-    check(len(given) == len(widths), "bias", f"be one, or one a hidden layer: {len(widths)}", bias)
+    given: list[Any] = [*bias] if isinstance(bias, Sequence) else [bias] * len(widths)
+    told = f"be true or false, or one of these for each of {len(widths)} hidden layers"
+    good = all(isinstance(one, bool) for one in given) and len(given) == len(widths)
+    check(good, "bias", told, bias)
     biases = [*given, readout_bias] if law.uniform else [False] * len(fans)
     shapes = _shapes((*fans, n_outputs), biases)
     size = sum(map(math.prod, shapes))

@@ -70,6 +70,8 @@ def _samples(config: Config, tasks: Sequence[Task]) -> list[Any]:
     _check_samples(config, tasks)
     for one in tasks:
         loss.check_targets(np.asarray(one.targets))
+        if one.held_out is not None:
+            loss.check_targets(np.asarray(one.held_out.targets))
     bare = [replace(one, labels=None, name="arrays", notes=()) for one in tasks]
     return [one.with_gram() if _takes_gram(config, one) else one for one in bare]
 
@@ -110,9 +112,16 @@ def _moments(config: Config, tasks: Sequence[Task]) -> list[Any]:
     """
     _check_samples(config, tasks)
     loss = SquaredLoss(config.loss.reduction)
+    _check_none_held_out(tasks, "coordinates moments")
     found = [task_moments(task, loss.scale(task.n_samples)) for task in tasks]
     white = all(one.input_moment is None for one in found)
     return found if white else [one.with_moment() for one in found]
+
+
+def _check_none_held_out(tasks: Sequence[Task], where: str) -> None:
+    """Refuse samples held out where nothing would look at them."""
+    for task in tasks:
+        check(task.n_heldout == 0, "n_heldout", f"be 0 with {where}", task.n_heldout)
 
 
 def _by_moments(
@@ -156,6 +165,7 @@ class VaeStart(NamedTuple):
 
 def _images(config: Config, tasks: Sequence[Task]) -> list[Any]:
     """Pixels, and the samples of each class."""
+    _check_none_held_out(tasks, "kind vae")
     return [task_images(task) for task in tasks]
 
 

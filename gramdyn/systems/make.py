@@ -60,6 +60,8 @@ def make_system(
         return make_moment_system(network, task_moments(task, loss.scale(task.n_samples)))
     if not isinstance(task.targets, jax.core.Tracer):
         loss.check_targets(np.asarray(task.targets))
+        if task.held_out is not None:
+            loss.check_targets(np.asarray(task.held_out.targets))
     task = task.cast(first.matrix().dtype)
     _check_shapes(network, task)
     inputs, targets = jnp.asarray(task.inputs), jnp.asarray(task.targets)

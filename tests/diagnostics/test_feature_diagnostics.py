@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 import gramdyn as gd
+from gramdyn.diagnostics.weight_grams import learning_equation
 from gramdyn.kernels.collapse import neural_collapse
 from gramdyn.kernels.target_linearity import (
     principal_scores,
@@ -124,7 +125,10 @@ def test_the_readouts_ansatz_is_exact_and_others_are_those_of_the_jacobian(task)
 
 @pytest.mark.parametrize(
     "name",
-    ["learning_equation", "gram_virtual", "gram_step", "gram_cumulative", "feature_ansatz"],
+    [
+        *("learning_equation", "gram_virtual", "gram_step", "gram_cumulative"),
+        *("feature_ansatz", "virtual_cloud"),
+    ],
 )
 def test_those_of_weights_are_refused_in_gram_coordinates(task, name):
     with pytest.raises(gd.InputError, match="be weights for diagnostic"):
@@ -353,9 +357,48 @@ def test_conventions_of_the_virtual_covariance(task, options):
         one = gram(after, i) - gram(before, i)
         two = np.asarray(virtual_change(inputs, pulled, ETA, **options))
         cosine = np.sum(one * two) / np.linalg.norm(one) / np.linalg.norm(two)
-        np.testing.assert_allclose(found["gram_cosine"][0, i], cosine, rtol=1e-9)
+        end = "_centred" if "centre" in options else "_per_sample"
+        np.testing.assert_allclose(found[f"gram_cosine{end}"][0, i], cosine, rtol=1e-9)
         gap = np.linalg.norm(one - two) / np.linalg.norm(one)
-        np.testing.assert_allclose(found["gram_gap"][0, i], gap, rtol=1e-7)
+        np.testing.assert_allclose(found[f"gram_gap{end}"][0, i], gap, rtol=1e-7)
+
+
+def test_a_wrong_gradient_is_seen_by_the_learning_equation(task, monkeypatch):
+    """One entry of every weight gradient off by a millionth."""
+    system = system_of(task)
+    fields, layer = system.fields(system.initial_state()), type(system.start.layers[0])
+    right = layer.gradient
+    assert float(jnp.max(learning_equation(fields)["learning_equation"])) < 1e-13
+
+    def wrong(layer, trace, drive):
+        found = right(layer, trace, drive)
+        other = found.weight.at[0, 0].multiply(1 + 1e-6)
+        return eqx.tree_at(lambda one: one.weight, found, other)
+
+    monkeypatch.setattr(layer, "gradient", wrong)
+    found = learning_equation(fields)
+    assert float(jnp.min(found["learning_equation"])) > 1e-11
+
+
+def test_targets_held_out_are_checked_and_collapse_wants_the_classifiers_outputs(task):
+    bad = gd.make_task(task.inputs, task.targets, held_out=(task.inputs, -3.0 * task.targets))
+    with pytest.raises(gd.InputError, match="be distributions"):
+        system_of(bad)
+    network = init_network(jax.random.key(0), 64, WIDTHS, C, train_readout=True)
+    system = make_system(network, task, coordinates="weights", centred=True)
+    with pytest.raises(gd.InputError, match="be false for diagnostic `collapse`"):
+        gd.simulate(system, gd.GradientDescent(0.01), 1, gd.Record(["collapse"]))
+
+
+def test_conventions_and_the_reference_can_be_recorded_beside_each_other(task):
+    of = ["gram_virtual", named("gram_virtual", centre=True), "target_linearity"]
+    of += [
+        named("target_linearity", mode="reference"),
+        named("gram_virtual", convention="per_sample"),
+    ]
+    found = gd.simulate(system_of(task), gd.GradientDescent(ETA), 1, gd.Record(of))
+    assert {"gram_gap", "gram_gap_centred", "gram_gap_per_sample"} <= set(found.records)
+    assert {"linearity", "reference_linearity"} <= set(found.records)
 
 
 def test_the_ansatz_of_what_has_moved_and_of_centred_jacobians(task):

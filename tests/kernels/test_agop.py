@@ -10,6 +10,7 @@ from gramdyn.kernels.agop import (
     ansatz_correlation,
     average_gradient_product,
     centred_ansatz_correlation,
+    jacobian_correlation,
     matrix_power,
 )
 
@@ -73,3 +74,27 @@ def test_pearson_is_that_of_numpy_and_zeros_are_no_nan():
     assert ansatz_correlation(one, 0 * two) == 0
     with pytest.raises(InputError, match="correlation"):
         ansatz_correlation(one, two, correlation="rank")
+
+
+@pytest.mark.parametrize("power", [0.5, 1.0, 0.3])
+@pytest.mark.parametrize("correlation", ["cosine", "pearson"])
+@pytest.mark.parametrize("centre", [False, True])
+def test_both_forms_of_the_correlation_are_that_of_explicit_matrices(power, correlation, centre):
+    """Fewer Jacobian rows and neurons than inputs, and more."""
+    for n, outputs, width, neurons in ((3, 2, 20, 4), (30, 2, 5, 4), (3, 2, 20, 25)):
+        keys = jax.random.split(jax.random.key(width + n))
+        jacobians = 1.0 + jax.random.normal(keys[0], (n, outputs, width))
+        weight = 0.5 + jax.random.normal(keys[1], (neurons, width))
+        options = {"power": power, "correlation": correlation}
+        product = average_gradient_product(jacobians, centre=centre)
+        wanted = ansatz_correlation(weight.T @ weight, product, **options)
+        found = jacobian_correlation(weight, jacobians, centre=centre, **options)
+        # eigenvalues that are 0 are off by 1e-16 of the largest, to the power
+        np.testing.assert_allclose(found, wanted, rtol=10 * 1e-16**power + 1e-12)
+
+
+def test_jacobians_that_are_all_alike_have_nothing_left_without_their_mean():
+    weight = jax.random.normal(jax.random.key(0), (3, 7))
+    same = jnp.broadcast_to(weight[None], (40, 3, 7)) * (1.0 + 1e-16)
+    assert jacobian_correlation(weight, same, centre=True) == 0
+    np.testing.assert_allclose(jacobian_correlation(weight, same, power=1.0), 1.0, atol=1e-13)

@@ -26,12 +26,45 @@ def test_is_the_orthogonal_factor_of_scipy():
     np.testing.assert_allclose(found, wanted, atol=1e-12)
 
 
-def test_of_a_singular_matrix_it_is_an_isometry_of_its_range():
+def test_of_a_singular_matrix_it_is_orthogonal_and_maps_its_range_as_any_other():
     columns = jax.random.normal(jax.random.key(0), (6, 2))
     matrix = columns @ jax.random.normal(jax.random.key(1), (2, 6))
     factor = polar_factor(matrix)
-    frame = np.linalg.qr(np.asarray(columns))[0]
-    np.testing.assert_allclose(factor @ factor.T, frame @ frame.T, atol=1e-13)
+    np.testing.assert_allclose(factor @ factor.T, np.eye(6), atol=1e-13)
+    product = np.asarray(matrix @ factor.T)  # the positive factor
+    np.testing.assert_allclose(product, product.T, atol=1e-12)
+    assert np.linalg.eigvalsh(product)[0] > -1e-12
+
+
+@pytest.mark.parametrize("rank", [0, 1, 3])
+def test_weights_of_low_rank_get_the_gram_asked_for(rank):
+    draw = jax.random.normal(jax.random.key(0), (3, 4))
+    weight = jnp.where((jnp.arange(3) < rank)[:, None], draw, 0.0)
+    wanted = weight + jnp.ones((3, 4))
+    found = nearest_with_gram(weight, wanted)
+    np.testing.assert_allclose(found.T @ found, wanted.T @ wanted, atol=1e-13)
+    assert jnp.max(jnp.abs(found - weight)) > 0.1  # they move
+
+
+def test_no_direction_of_the_weights_is_lost_in_single_precision():
+    """A fresh layer, 100 steps of no gradient: its weakest directions are as they were.
+
+    Their squares are what is decomposed, 1e-6 of the largest and less, below float32's rounding.
+    """
+    shape = (256, 256)
+    weight = jax.random.uniform(jax.random.key(0), shape, jnp.float32, -1 / 16, 1 / 16)
+    before = np.linalg.svd(np.asarray(weight, np.float64), compute_uv=False)
+    assert before[-1] ** 2 < 256 * np.finfo(np.float32).eps * before[0] ** 2
+    again = jax.jit(lambda w: nearest_with_gram(w, w))
+    after = weight
+    for _ in range(100):
+        after = again(after)
+    one = again(weight)
+    assert jnp.linalg.norm(one - weight) < 1e-5 * jnp.linalg.norm(weight)
+    found = np.linalg.svd(np.asarray(after, np.float64), compute_uv=False)
+    # a hundred products of float32, each off by some eps of the largest
+    np.testing.assert_allclose(found[-4:], before[-4:], atol=1e-4 * before[0])
+    assert found[-1] > 0.5 * before[-1]
 
 
 @pytest.mark.parametrize("shape", SHAPES)

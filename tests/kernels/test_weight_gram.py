@@ -8,9 +8,11 @@ import pytest
 
 from gramdyn.kernels.weight_gram import (
     cross_moment,
+    gram_against_centred,
     gram_against_virtual,
     gram_products,
     learning_equation,
+    step_against_moment,
     virtual_change,
     weight_gram_change,
 )
@@ -46,8 +48,10 @@ def test_error_of_the_equation_is_rounding_and_sees_a_wrong_gradient(shape):
     inputs, sens, weight = arrays(*shape)
     assert learning_equation(weight, inputs, sens).error < 1e-14
     assert learning_equation(weight, 0 * inputs, sens).error == 0
-    wrong = cross_moment(sens @ weight + 1.0, inputs) - weight.T @ (sens.T @ inputs)
-    assert jnp.linalg.norm(wrong) > 1e-3
+    gradient = sens.T @ inputs
+    wrong = gradient.at[0, 0].multiply(1.0 + 1e-6)
+    assert learning_equation(weight, inputs, sens, gradient).error < 1e-14
+    assert learning_equation(weight, inputs, sens, wrong).error > 1e-9
 
 
 def close(found, wanted):
@@ -125,3 +129,50 @@ def test_at_a_stationary_point_of_decay_the_gram_is_minus_the_cross_moment():
     found = -jnp.linalg.solve(hessian, gradient).reshape(3, 4)
     pulled = jax.grad(lambda x: jnp.mean((x @ found.T - targets) ** 2))(inputs)
     np.testing.assert_allclose(found.T @ found, -cross_moment(pulled, inputs) / decay, atol=1e-13)
+
+
+@pytest.mark.parametrize("shape", [(6, 40, 4), (30, 8, 5)])
+def test_gap_of_centred_arrays_is_that_of_plain_ones_in_single_precision(shape):
+    """Of inputs and sensitivities without means both forms say the same, however small a step."""
+    inputs, sens, weight = (part.astype(jnp.float32) for part in arrays(*shape))
+    inputs, sens = (part - part.mean(axis=0, keepdims=True) for part in (inputs, sens))
+    pulled = sens @ weight
+    for eta in (1e-3, 1e-5):
+        plain = gram_against_virtual(gram_products(inputs, sens, pulled), eta)
+        centred = gram_against_centred(inputs, sens, pulled, eta)
+        np.testing.assert_allclose(centred["cosine"], plain["cosine"], atol=1e-5)
+        # the second order is some eta^2 of the first: float32 resolves it to its eps / eta
+        if shape[0] < shape[1]:
+            np.testing.assert_allclose(centred["gap"], plain["gap"], rtol=0.02 + 3e-8 / eta)
+
+
+@pytest.mark.parametrize("shape", SHAPES)
+def test_what_a_step_did_beside_explicit_matrices(shape):
+    inputs, sens, weight = arrays(*shape)
+    step = 0.3 * jax.random.normal(jax.random.key(9), weight.shape)
+    found = step_against_moment(weight, step, inputs, sens @ weight)
+    moved = (weight + step).T @ (weight + step) - weight.T @ weight
+    half = cross_moment(sens @ weight, inputs)
+    wanted = -(half + half.T)
+    cosine = jnp.sum(moved * wanted) / jnp.linalg.norm(moved) / jnp.linalg.norm(wanted)
+    np.testing.assert_allclose(found["cosine"], cosine, rtol=1e-10)
+    np.testing.assert_allclose(found["size"], jnp.linalg.norm(moved), rtol=1e-12)
+    second = jnp.linalg.norm(step.T @ step) / jnp.linalg.norm(moved)
+    np.testing.assert_allclose(found["second"], second, rtol=1e-12)
+
+
+@pytest.mark.parametrize("of", [step_against_moment, gram_against_centred])
+def test_many_samples_take_memory_in_proportion(of):
+    """No array of two samples' sides: twice the samples, at most twice the memory."""
+
+    def bytes_of(n):
+        shapes = {"inputs": (n, 20), "sens": (n, 10), "pulled": (n, 20), "weight": (10, 20)}
+        given = {name: jax.ShapeDtypeStruct(shape, jnp.float64) for name, shape in shapes.items()}
+        if of is step_against_moment:
+            given = [given[name] for name in ("weight", "weight", "inputs", "pulled")]
+        else:
+            given = [given[name] for name in ("inputs", "sens", "pulled")]
+            given.append(jax.ShapeDtypeStruct((), jnp.float64))
+        return jax.jit(of).lower(*given).compile().memory_analysis().temp_size_in_bytes
+
+    assert bytes_of(2000) < 2.2 * bytes_of(1000) + 10_000
