@@ -72,6 +72,14 @@ def _step(value: Any) -> Any:
 StepSize = Annotated[float | RelativeStep, BeforeValidator(_step)]
 
 
+def _biases(value: Any) -> Any:
+    listed = isinstance(value, list | tuple)
+    good = all(isinstance(one, bool) for one in (value if listed else [value]))
+    if not good:
+        raise PydanticCustomError("bias", "must be true or false, or one of them a hidden layer")
+    return tuple(value) if listed else value
+
+
 class NetworkConfig(Strict):
     """A network of dense layers. Give `width` and `depth`, or `widths` layer by layer.
 
@@ -96,7 +104,7 @@ class NetworkConfig(Strict):
     widths: tuple[Positive, ...] | None = Field(default=None, min_length=1)
     activation: _one_of("activation", ACTIVATIONS) = "relu"  # type: ignore[valid-type]
     slope: float | None = None
-    bias: bool | tuple[bool, ...] = False
+    bias: Annotated[Any, BeforeValidator(_biases)] = False
     readout_bias: bool = False
     readout: Literal["fixed", "trained"] = "fixed"
     parametrization: _one_of("parametrization", PARAMETRIZATIONS) = "standard"  # type: ignore[valid-type]
