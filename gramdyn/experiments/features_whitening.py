@@ -97,5 +97,7 @@ def compare(trees: Sequence[xr.DataTree]) -> list[Row]:
     # rounding of sums of 256 products and of a singular value decomposition
     for name, bound in (("float32", 1e-5), ("float64", 1e-12)):
         rows.append(below(f"Gram after an exact step, {name}", step[f"gap_{name}"], bound))
-        rows.append(below(f"step for no gradient over weights, {name}", step[f"still_{name}"], bound))
+        rows.append(
+            below(f"step for no gradient over weights, {name}", step[f"still_{name}"], bound)
+        )
     return rows
