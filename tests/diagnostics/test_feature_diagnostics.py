@@ -364,7 +364,7 @@ def test_conventions_of_the_virtual_covariance(task, options):
 
 
 def test_a_wrong_gradient_is_seen_by_the_learning_equation(task, monkeypatch):
-    """One entry of every weight gradient off by a millionth."""
+    """One row of every weight gradient off by a millionth."""
     system = system_of(task)
     fields, layer = system.fields(system.initial_state()), type(system.start.layers[0])
     right = layer.gradient
@@ -372,7 +372,7 @@ def test_a_wrong_gradient_is_seen_by_the_learning_equation(task, monkeypatch):
 
     def wrong(layer, trace, drive):
         found = right(layer, trace, drive)
-        other = found.weight.at[0, 0].multiply(1 + 1e-6)
+        other = found.weight.at[0].multiply(1 + 1e-6)
         return eqx.tree_at(lambda one: one.weight, found, other)
 
     monkeypatch.setattr(layer, "gradient", wrong)

@@ -47,7 +47,7 @@ def test_weights_of_low_rank_get_the_gram_asked_for(rank):
 
 
 def test_no_direction_of_the_weights_is_lost_in_single_precision():
-    """A fresh layer, 100 steps of no gradient: its weakest directions are as they were.
+    """A fresh layer, ten steps of no gradient: its weakest directions are as they were.
 
     Their squares are what is decomposed, 1e-6 of the largest and less, below float32's rounding.
     """
@@ -57,12 +57,12 @@ def test_no_direction_of_the_weights_is_lost_in_single_precision():
     assert before[-1] ** 2 < 256 * np.finfo(np.float32).eps * before[0] ** 2
     again = jax.jit(lambda w: nearest_with_gram(w, w))
     after = weight
-    for _ in range(100):
+    for _ in range(10):
         after = again(after)
     one = again(weight)
     assert jnp.linalg.norm(one - weight) < 1e-5 * jnp.linalg.norm(weight)
     found = np.linalg.svd(np.asarray(after, np.float64), compute_uv=False)
-    # a hundred products of float32, each off by some eps of the largest
+    # ten products of float32, each off by some eps of the largest
     np.testing.assert_allclose(found[-4:], before[-4:], atol=1e-4 * before[0])
     assert found[-1] > 0.5 * before[-1]
 

@@ -237,7 +237,7 @@ def test_distances_to_the_best_readout_are_those_of_a_right_triangle():
     np.testing.assert_allclose(found.features, missed, rtol=1e-12)
 
 
-@pytest.mark.parametrize("n_samples", [1300, 200])
+@pytest.mark.parametrize("n_samples", [600, 200])
 def test_deep_features_at_the_start_where_the_inverse_fails(n_samples):
     """Fourth GELU layer of width 256 on digits: ill-conditioned, and then wider than n, in float32.
 
