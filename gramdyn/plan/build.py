@@ -27,14 +27,8 @@ from gramdyn.models.convolution import convolutional_network
 from gramdyn.models.init import Padded, init_network, layer_stds
 from gramdyn.models.network import Network
 from gramdyn.models.thin import thin_network, widen
-from gramdyn.plan.config import (
-    Config,
-    NetworkConfig,
-    RecordConfig,
-    RelativeStep,
-    Strict,
-    float_keys,
-)
+from gramdyn.plan.config import Config, float_keys
+from gramdyn.plan.parts import NetworkConfig, RecordConfig, RelativeStep, Strict
 from gramdyn.plan.views import VaeStart, view_of
 from gramdyn.systems.base import AbstractSystem
 

@@ -3,7 +3,7 @@
 import json
 from typing import Any
 
-from gramdyn.plan.config import RUNNING
+from gramdyn.plan.parts import RUNNING
 
 _LONGEST = 60  # characters of a value that are shown
 _NONE = "absent"
