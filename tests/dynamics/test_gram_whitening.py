@@ -51,6 +51,24 @@ def test_no_gradient_is_no_step_and_a_small_one_is_horizontal():
         np.testing.assert_allclose(steps[name], wanted, atol=3e-9)  # second order
 
 
+def test_the_rotation_alone_moves_no_gram_and_is_what_whitening_leaves():
+    params, inner = some(0), optax.sgd(1e-5)
+    rotated, whitened = gram_whitening(inner, keep="rotation"), gram_whitening(inner)
+    grads = some(1)
+    steps, _ = rotated.update(grads, rotated.init(params), params)
+    others, _ = whitened.update(grads, whitened.init(params), params)
+    for name in ("first", "last"):
+        found = params[name] + steps[name]
+        np.testing.assert_allclose(found.T @ found, params[name].T @ params[name], atol=1e-12)
+        # to first order the two parts make up the step
+        whole = steps[name] + others[name]
+        np.testing.assert_allclose(whole, -1e-5 * grads[name], atol=3e-9)
+        assert jnp.linalg.norm(steps[name]) > 1e-6
+    np.testing.assert_array_equal(steps["bias"], -1e-5 * grads["bias"])
+    with pytest.raises(InputError, match="part"):
+        gram_whitening(inner, keep="half")
+
+
 def test_filters_as_matrices():
     params, whitened = some(0), gram_whitening(optax.sgd(0.1), reshape_nd=True)
     grads = some(1)

@@ -154,6 +154,23 @@ def test_heldout_is_the_fit_on_other_samples():
     np.testing.assert_allclose(again, target_linearity(features, targets).value, atol=1e-12)
 
 
+@pytest.mark.parametrize("intercept", [True, False])
+def test_heldout_with_a_ridge_and_without_intercept_is_that_of_the_normal_equations(intercept):
+    features, targets = (np.asarray(part) for part in problem(80))
+    seen, new = slice(0, 60), slice(60, 80)
+    mean, ridge = targets[seen].mean(0), 3.0
+    base = features[seen].mean(0) if intercept else 0.0
+    rows = features[seen] - base
+    square = rows.T @ rows + ridge * np.eye(rows.shape[1])
+    fit = (features[new] - base) @ np.linalg.solve(square, rows.T @ (targets[seen] - mean))
+    rest = np.sum((targets[new] - mean - fit) ** 2)
+    wanted = 1 - rest / np.sum((targets[new] - mean) ** 2)
+    parts = [jnp.asarray(part) for part in (features[seen], targets[seen])]
+    others = [jnp.asarray(part) for part in (features[new], targets[new])]
+    found = heldout_linearity(*parts, *others, intercept=intercept, ridge=ridge)
+    np.testing.assert_allclose(found, wanted, rtol=1e-10)
+
+
 def test_surrogate_against_explicit_matrices():
     features, targets = problem()
     weight = jax.random.normal(jax.random.key(0), (5, 7))

@@ -146,7 +146,7 @@ def test_gap_of_centred_arrays_is_that_of_plain_ones_in_single_precision(shape):
             np.testing.assert_allclose(centred["gap"], plain["gap"], rtol=0.02 + 3e-8 / eta)
 
 
-@pytest.mark.parametrize("shape", SHAPES)
+@pytest.mark.parametrize("shape", [*SHAPES, (3, 20, 4)])  # the last without matrices of M x M
 def test_what_a_step_did_beside_explicit_matrices(shape):
     inputs, sens, weight = arrays(*shape)
     step = 0.3 * jax.random.normal(jax.random.key(9), weight.shape)
