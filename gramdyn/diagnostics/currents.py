@@ -54,11 +54,8 @@ def decay_share(fields: NetworkFields) -> Float[Array, " L"]:
 
     Cost: 2 n^2 N operations a layer; no kernel is formed.
     """
-    layers = fields.network.layers
-    grams = [layers[i].input_gram(fields.traces[i]) for i in fields.trained]
-    drives = [fields.drives[i] for i in fields.trained]
-    pairs = zip(grams, drives, strict=True)
-    rates = jnp.stack([jnp.sum((gram @ drive) * drive) for gram, drive in pairs])
+    layers, traces, drives = fields.network.layers, fields.traces, fields.drives
+    rates = jnp.stack([layers[i].decay_rate(traces[i], drives[i]) for i in fields.trained])
     total = jnp.sum(rates)
     return jnp.where(total > 0, rates / jnp.where(total > 0, total, 1.0), 0.0)
 

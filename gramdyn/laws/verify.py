@@ -178,6 +178,8 @@ def _check_lawful(system: AbstractSystem) -> None:
             "The laws are those of one network on its targets; this run trains a "
             f"{type(system).__name__}."
         )
+    if isinstance(system, NetworkSystem) and system.start.shares_weights:
+        raise InputError("The laws are those of dense layers; this run has convolutions.")
     if system.start.depth == 0:
         raise InputError("The laws are those of networks with hidden layers; this run has none.")
 

@@ -17,6 +17,7 @@ import numpy as np
 from jaxtyping import Array, Float, Int
 
 from gramdyn._checks import check, check_known, check_positive_int, check_widths
+from gramdyn._errors import InputError
 from gramdyn._types import Key, Scalar
 from gramdyn.models.activations import Activation, linear, relu
 from gramdyn.models.init import PARAMETRIZATIONS
@@ -127,7 +128,12 @@ class Convolution(AbstractLayer):
 
     def input_gram(self, trace: Trace) -> Float[Array, "n n"]:
         """Not to be had: the kernel is a sum over pairs of positions, no product of two Grams."""
-        raise NotImplementedError("A convolution has a Gram of inputs for each pair of positions.")
+        raise InputError("A convolution has no one Gram of inputs, but one a pair of positions.")
+
+    def decay_rate(self, trace: Trace, drive: Float[Array, "n N"]) -> Float[Array, ""]:
+        """The square of the gradient, which r^T K^l r is."""
+        leaves = jax.tree.leaves(self.gradient(trace, drive))
+        return jnp.sum(jnp.stack([jnp.sum(leaf**2) for leaf in leaves]))
 
     def by_weights(self, trace: Trace, sens: Float[Array, "n C N"]) -> Float[Array, "n C Q"]:
         """Each output's gradient by the trained numbers: sum over positions of sens patch^T."""

@@ -15,6 +15,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 from gramdyn._checks import check
+from gramdyn._errors import InputError
 from gramdyn.kernels.field_laws import learnt_conjugate
 from gramdyn.kernels.fields import conjugate_field, forward_field, sensitivity
 from gramdyn.kernels.gram import act_gram, apply_layer_kernel, cross_gram, layer_kernel
@@ -117,7 +118,7 @@ class AbstractLayer(eqx.Module):
             trace: Fields before the step.
             drive: Residual-weighted sensitivities before it, shape (n, N).
         """
-        raise NotImplementedError(f"{type(self).__name__} has no law of its preactivations.")
+        raise InputError(f"A {type(self).__name__} layer has no law of its preactivations.")
 
     def learn_conj(
         self, sens: Float[Array, "n C N"], trace: Trace, drive: Float[Array, "n N"]
@@ -129,7 +130,7 @@ class AbstractLayer(eqx.Module):
             trace: Fields before the step.
             drive: Residual-weighted sensitivities before it, shape (n, N).
         """
-        raise NotImplementedError(f"{type(self).__name__} has no law of its conjugate field.")
+        raise InputError(f"A {type(self).__name__} layer has no law of its conjugate field.")
 
     @abstractmethod
     def gradient(self, trace: Trace, drive: Float[Array, "n N"]) -> "AbstractLayer":
@@ -142,6 +143,10 @@ class AbstractLayer(eqx.Module):
     def kernel(self, trace: Trace, sens: Float[Array, "n C N"]) -> Float[Array, "n C n C"]:
         """This layer's share of the tangent kernel, shape (n, C, n, C)."""
         return layer_kernel(self.input_gram(trace), sens)
+
+    def decay_rate(self, trace: Trace, drive: Float[Array, "n N"]) -> Float[Array, ""]:
+        """This layer's share r^T K^l r in the decay of the residual, the kernel never formed."""
+        return jnp.sum((self.input_gram(trace) @ drive) * drive)
 
     def step_flops(self, n_samples: int, *, first: bool) -> int:
         """Operations of this layer's share of one gradient step: forward, back, gradient."""

@@ -31,6 +31,11 @@ class Network(eqx.Module):
         """Whether any layer hands on what enters it beside its own."""
         return any(layer.skips for layer in self.layers)
 
+    @property
+    def shares_weights(self) -> bool:
+        """Whether a sample meets the weights of any layer more than once."""
+        return any(layer.shares_weights for layer in self.layers)
+
     def traces(self, inputs: Float[Array, "n d"] | None) -> tuple[Trace, ...]:
         """Fields of every layer on the inputs (None when the first layer needs none)."""
         found, act = [], inputs

@@ -221,6 +221,8 @@ def field_system(fields: NetworkFields, closure: str | Closure | Any = "exact") 
     """
     skips = fields.network.skips
     check(not skips, "network", "have no residual layers for fields as a system", "residual")
+    shared = fields.network.shares_weights
+    check(not shared, "network", "have no convolutions for fields as a system", "convolutional")
     first = fields.network.layers[0]
     if not isinstance(first, GramDense):
         assert isinstance(first, Dense)

@@ -157,8 +157,8 @@ class NetworkFields(AbstractFields):
     def _check_operators(self) -> None:
         told = "have no residual layers for operators"
         check(not self.network.skips, "network", told, "residual")
-        shared = any(layer.shares_weights for layer in self.network.layers)
-        check(not shared, "network", "have no convolutions for operators", "convolutional")
+        told = "have no convolutions for operators"
+        check(not self.network.shares_weights, "network", told, "convolutional")
 
     @property
     def trained(self) -> tuple[int, ...]:
