@@ -16,21 +16,15 @@ _ANSWERS = {"trained on": "accuracy", "held out": "heldout_accuracy"}
 
 def draw_linearity(cells: Sequence[Cell]) -> Picture | None:
     """Target Linearity of each hidden layer over time, a panel a value of an axis."""
-    there = [cell for cell in cells if cell.has("linearity")]
-    if not there:
-        return None
-    facet, chosen = cell_a_panel(there, _LIMIT)
-    curves = curves_along(chosen, "linearity", "hidden")
-    return curve_picture(
-        curves,
-        Styles(curves, Roles("hidden", facet)),
+    return _draw_layers(
+        cells,
+        ("linearity", "hidden"),
         LineLook("Target Linearity", log=False, band=False),
         name="target_linearity",
         title="Target Linearity by layer",
         text="Share of the targets' variance that an affine map of a hidden layer's activations "
         "gives, on the training set. Median over seeds, a colour a layer. Features that know "
-        "nothing have rank / (n \N{MINUS SIGN} 1) on average, `linearity_null` in the results."
-        + told_networks(chosen, there, facet),
+        "nothing have rank / (n \N{MINUS SIGN} 1) on average, `linearity_null` in the results.",
         law="TL = 1 &minus; min<sub>B,c</sub> |<i>Y</i> &minus; <i>H B</i> &minus; "
         "1 c<sup>T</sup>|² / |<i>Y</i> &minus; mean|². A linear layer can only lose of it.",
     )
@@ -38,23 +32,32 @@ def draw_linearity(cells: Sequence[Cell]) -> Picture | None:
 
 def draw_gram_gap(cells: Sequence[Cell]) -> Picture | None:
     """How far the next changes of weight Gram and virtual covariance are apart, by layer."""
-    there = [cell for cell in cells if cell.has("gram_gap")]
-    if not there:
-        return None
-    facet, chosen = cell_a_panel(there, _LIMIT)
-    curves = curves_along(chosen, "gram_gap", "layer")
-    return curve_picture(
-        curves,
-        Styles(curves, Roles("layer", facet)),
+    return _draw_layers(
+        cells,
+        ("gram_gap", "layer"),
         LineLook("relative gap", band=False),
         name="gram_gap",
         title="Weight Gram and virtual covariance",
         text="Difference of the changes that the next step makes in a layer's weight Gram and in "
         "the covariance of its inputs had these followed their loss gradients, over that of the "
-        "Gram. Median over seeds, a colour a layer." + told_networks(chosen, there, facet),
+        "Gram. Median over seeds, a colour a layer.",
         law="&Delta;<i>M</i> &minus; &Delta;<i>VC</i> = &eta;² (<i>g</i><sup>T</sup><i>g</i> "
         "&minus; <i>G</i><sup>T</sup><i>G</i>): alike to first order in the step.",
     )
+
+
+def _draw_layers(
+    cells: Sequence[Cell], record: tuple[str, str], look: LineLook, *, text: str, **words: str
+) -> Picture | None:
+    """A record along an axis of layers, a colour each, a panel a value of an axis of the sweep."""
+    name, axis = record
+    there = [cell for cell in cells if cell.has(name)]
+    if not there:
+        return None
+    facet, chosen = cell_a_panel(there, _LIMIT)
+    curves = curves_along(chosen, name, axis)
+    told = text + told_networks(chosen, there, facet)
+    return curve_picture(curves, Styles(curves, Roles(axis, facet)), look, text=told, **words)
 
 
 def draw_answers(cells: Sequence[Cell]) -> Picture | None:

@@ -107,6 +107,23 @@ def test_what_is_said_of_weight_grams_holds_on_patches(activation, stride, bias)
         assert fields.traces[i].inputs is not None
 
 
+def test_shares_in_the_decay_are_those_of_the_kernels():
+    system, _, _ = make()
+    fields = system.fields(system.initial_state())
+    found = gd.simulate(system, gd.GradientDescent(0.1), 1, gd.Record(["decay_share"]))
+    r = fields.residual
+    rates = jnp.einsum("mc,lmcne,ne->l", r, fields.layer_kernels, r)
+    np.testing.assert_allclose(found["decay_share"][0], rates / jnp.sum(rates), rtol=1e-11)
+
+
+def test_laws_of_dense_layers_are_not_asked_of_them():
+    from gramdyn.laws.verify import verify_config
+
+    plain = ["sweep={}", "scheme={kind: gradient_descent, step_size: 0.1, n_steps: 3}"]
+    with pytest.raises(InputError, match="those of dense layers"):
+        verify_config(parse_config(CONFIG, changes=plain))
+
+
 def test_input_gradients_move_the_virtual_cloud():
     system, inputs, targets = make()
     record = gd.Record([make_diagnostic("virtual_cloud", gamma=2.0)])
@@ -166,6 +183,10 @@ def test_refused_by_what_reads_one_matrix_a_sample():
     for name, told in (
         ("surrogate", "be dense above"),
         ("operator_traces", "have no convolutions"),
+        ("closure_error", "have no convolutions"),
+        ("infinite_width", "has no one Gram of inputs"),
+        ("transport", "has no law of its preactivations"),
+        ("kernel_velocity", "has no law of its preactivations"),
     ):
         with pytest.raises(InputError, match=told):
             gd.simulate(system, gd.GradientDescent(0.1), 1, gd.Record([name]))

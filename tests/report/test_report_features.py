@@ -1,15 +1,13 @@
 """Feature learning in the report: linearity by layer, weight Grams, accuracy, from the store."""
 
-import jax
 import numpy as np
 import pytest
+from support.folders import run_as_from_the_terminal
 
-from gramdyn.plan import parse_config
 from gramdyn.report.cells import cells_of
 from gramdyn.report.features import draw_answers, draw_gram_gap, draw_linearity
 from gramdyn.report.page import draw_pictures
 from gramdyn.store import open
-from gramdyn.sweep import run_sweep
 
 CONFIG = """
 task: {kind: digits, classes: [0, 1, 2], n_samples: 20, n_heldout: 10, one_hot: true}
@@ -30,13 +28,7 @@ NAMES = {"accuracy", "target_linearity", "gram_gap"}
 def features(tmp_path_factory):
     """Two depths, three seeds."""
     folder = tmp_path_factory.mktemp("features") / "run"
-    # As from the terminal, and for all threads: strict promotion is for tests of what is computed.
-    jax.config.update("jax_numpy_dtype_promotion", "standard")
-    try:
-        run_sweep(parse_config(CONFIG), folder)
-    finally:
-        jax.config.update("jax_numpy_dtype_promotion", "strict")
-    return open(folder)
+    return run_as_from_the_terminal(CONFIG, folder)
 
 
 def medians(tree, name, depth):

@@ -1,11 +1,10 @@
 """Planted maps in the report: seeds that learn, events, losses and neurons, and the summary."""
 
-import jax
 import numpy as np
 import pytest
 import scipy.stats
+from support.folders import run_as_from_the_terminal
 
-from gramdyn.plan import parse_config
 from gramdyn.report import summary_rows
 from gramdyn.report.cells import Cell, Node, cells_of
 from gramdyn.report.events import draw_events
@@ -13,8 +12,6 @@ from gramdyn.report.neurons import draw_gains, draw_target_angles
 from gramdyn.report.page import draw_pictures
 from gramdyn.report.population import draw_population_loss
 from gramdyn.report.success import draw_success, draw_success_phase, wilson_interval
-from gramdyn.store import open
-from gramdyn.sweep import run_sweep
 
 CONFIG = """
 task: {kind: planted_map, n_inputs: 10}
@@ -41,13 +38,7 @@ DRAWERS = (
 def planted(tmp_path_factory):
     """Two numbers of inputs, three scales, nine seeds of which some learn the map."""
     folder = tmp_path_factory.mktemp("planted") / "run"
-    # As from the terminal, and for all threads: strict promotion is for tests of what is computed.
-    jax.config.update("jax_numpy_dtype_promotion", "standard")
-    try:
-        run_sweep(parse_config(CONFIG), folder)
-    finally:
-        jax.config.update("jax_numpy_dtype_promotion", "strict")
-    return open(folder)
+    return run_as_from_the_terminal(CONFIG, folder)
 
 
 def raw(tree, record, **place):

@@ -3,10 +3,13 @@
 import shutil
 from pathlib import Path
 
+import jax
 import numpy as np
+import xarray as xr
 
-from gramdyn.plan import Plan, load_config, make_plan
+from gramdyn.plan import Plan, load_config, make_plan, parse_config
 from gramdyn.store import open
+from gramdyn.sweep import run_sweep
 
 TINY = Path(__file__).parents[2] / "configs" / "smoke" / "tiny.yaml"
 
@@ -51,3 +54,13 @@ def copy_of(folder: Path, to: Path) -> Path:
     """A copy of a folder, to be damaged."""
     shutil.copytree(folder, to)
     return to
+
+
+def run_as_from_the_terminal(config: str, folder: Path) -> xr.DataTree:
+    """Results of a sweep run without strict promotion, which is for tests of what is computed."""
+    jax.config.update("jax_numpy_dtype_promotion", "standard")  # of all threads
+    try:
+        run_sweep(parse_config(config), folder)
+    finally:
+        jax.config.update("jax_numpy_dtype_promotion", "strict")
+    return open(folder)
