@@ -6,10 +6,12 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
+from gramdyn._checks import check
 from gramdyn.diagnostics.base import AbstractDiagnostic, Dims
 from gramdyn.diagnostics.registry import diagnostic, register
 from gramdyn.kernels.compare import frobenius
-from gramdyn.models.layers import Trace
+from gramdyn.models.layers import Pulled, Trace
+from gramdyn.models.network import Network
 from gramdyn.systems.field_laws import FieldVelocity, conjugate_jump, conjugate_law, forward_law
 from gramdyn.systems.network_fields import NetworkFields
 
@@ -54,7 +56,7 @@ def decay_share(fields: NetworkFields) -> Float[Array, " L"]:
 
     Cost: 2 n^2 N operations a layer; no kernel is formed.
     """
-    layers, traces, drives = fields.network.layers, fields.traces, fields.drives
+    layers, traces, drives = fields.network.layers, fields.traces, fields.driven
     rates = jnp.stack([layers[i].decay_rate(traces[i], drives[i]) for i in fields.trained])
     total = jnp.sum(rates)
     return jnp.where(total > 0, rates / jnp.where(total > 0, total, 1.0), 0.0)
@@ -81,6 +83,8 @@ def _relative(part: Float[Array, "*axes"], whole: Float[Array, "*axes"]) -> Floa
 
 def kernel_velocities(fields: NetworkFields) -> Float[Array, "L n C n C"]:
     """dK^l/dt of each trained layer between mask flips, shape (layers, n, C, n, C)."""
+    told = "have kernels that are each a product of two Grams, for their velocities"
+    check(fields.network.factorised, "network", told, "of convolutions or structured layers")
     pre, conj = forward_law(fields), conjugate_law(fields)
     found = []
     for i in fields.trained:
@@ -94,7 +98,7 @@ def kernel_velocities(fields: NetworkFields) -> Float[Array, "L n C n C"]:
             turn = fields.masks[i][:, None, :] * conj[i].total
 
         def kernel(act: Any, sens: Array, layer: Any = layer, trace: Trace = trace) -> Array:
-            return layer.kernel(Trace(act, trace.pre, trace.act), sens)
+            return layer.kernel(Trace(act, trace.pre, trace.act), Pulled(sens, sens))
 
         # The kernel is a polynomial in the two, so its derivative along them is exact.
         found.append(jax.jvp(kernel, (trace.inputs, sens), (act, turn))[1])
@@ -126,15 +130,13 @@ class FlipCurrent(AbstractDiagnostic):
 
     def start(self, fields: NetworkFields, scheme: Any) -> Any:
         """The fields now, those of the saved time, and no jump yet."""
-        now = (fields.network, fields.masks)
-        return now, fields.conj, jax.tree.map(jnp.zeros_like, fields.conj)
+        return _now(fields), fields.conj, jax.tree.map(jnp.zeros_like, fields.conj)
 
     def step(self, memory: Any, fields: NetworkFields, left: Any) -> Any:
         """Add the jumps of one step."""
-        (network, masks), saved, jumps = memory
-        new = conjugate_jump(network, masks, fields.masks, fields.conj)
-        now = (fields.network, fields.masks)
-        return now, saved, jax.tree.map(jnp.add, jumps, new)
+        (network, traces), saved, jumps = memory
+        new = conjugate_jump(network, traces, fields.masks, fields.conj)
+        return _now(fields), saved, jax.tree.map(jnp.add, jumps, new)
 
     def observe(self, memory: Any, fields: NetworkFields) -> tuple[dict[str, Array], Any]:
         """The three, and start again."""
@@ -144,3 +146,9 @@ class FlipCurrent(AbstractDiagnostic):
         smooth = jnp.stack([frobenius(new - old - jump) for new, old, jump in trios])
         found = {"flip_current": _share(flip, smooth), "conj_flip": flip, "conj_smooth": smooth}
         return found, (now, fields.conj, jax.tree.map(jnp.zeros_like, jumps))
+
+
+def _now(fields: NetworkFields) -> tuple[Network, tuple[Trace, ...]]:
+    """What the next step's jumps are made of: the network, its hidden layers without the inputs."""
+    first, *others = fields.traces[:-1]
+    return fields.network, (Trace(None, first.pre, first.act), *others)

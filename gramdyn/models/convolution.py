@@ -21,7 +21,7 @@ from gramdyn._errors import InputError
 from gramdyn._types import Key, Scalar
 from gramdyn.models.activations import Activation, linear, relu
 from gramdyn.models.init import PARAMETRIZATIONS
-from gramdyn.models.layers import AbstractLayer, Dense, Trace
+from gramdyn.models.layers import AbstractLayer, Dense, Pulled, Trace
 from gramdyn.models.network import Network
 
 LAWS = ("standard", "tied", "uniform")
@@ -114,10 +114,15 @@ class Convolution(AbstractLayer):
         """It does, over positions."""
         return True
 
-    def gradient(self, trace: Trace, drive: Float[Array, "n N"]) -> "Convolution":
+    @property
+    def factorised(self) -> bool:
+        """Its kernel is a sum over pairs of positions."""
+        return False
+
+    def gradient(self, trace: Trace, drive: Pulled) -> "Convolution":
         """dLoss/dW = sum over samples and positions of drive patch^T, dLoss/db that of drive."""
         assert trace.inputs is not None
-        sens = self.sens_rows(drive[:, None, :])[:, 0]
+        sens = self.sens_rows(drive.sens[:, None, :])[:, 0]
         bias = None if self.bias is None else jnp.sum(sens, axis=0)
         return eqx.tree_at(
             lambda layer: (layer.weight, layer.bias),
@@ -130,11 +135,6 @@ class Convolution(AbstractLayer):
         """Not to be had: the kernel is a sum over pairs of positions, no product of two Grams."""
         raise InputError("A convolution has no one Gram of inputs, but one a pair of positions.")
 
-    def decay_rate(self, trace: Trace, drive: Float[Array, "n N"]) -> Float[Array, ""]:
-        """The square of the gradient, which r^T K^l r is."""
-        leaves = jax.tree.leaves(self.gradient(trace, drive))
-        return jnp.sum(jnp.stack([jnp.sum(leaf**2) for leaf in leaves]))
-
     def by_weights(self, trace: Trace, sens: Float[Array, "n C N"]) -> Float[Array, "n C Q"]:
         """Each output's gradient by the trained numbers: sum over positions of sens patch^T."""
         assert trace.inputs is not None
@@ -143,20 +143,20 @@ class Convolution(AbstractLayer):
         flat = found.reshape(*sens.shape[:2], -1)
         return flat if self.bias is None else jnp.concatenate([flat, jnp.sum(at, axis=2)], axis=2)
 
-    def kernel(self, trace: Trace, sens: Float[Array, "n C N"]) -> Float[Array, "n C n C"]:
+    def kernel(self, trace: Trace, back: Pulled) -> Float[Array, "n C n C"]:
         """Sum over pairs of positions p, q of (x_p . x'_q (+ 1)) (delta_p . delta'_q).
 
         Cost: n C Q numbers, Q those trained, and 2 n^2 C^2 Q operations: fewer than the n^2 P^2
             pairs of patches take.
         """
-        found = self.by_weights(trace, sens)
+        found = self.by_weights(trace, back.sens)
         return jnp.einsum("mcq,neq->mcne", found, found)
 
     def kernel_product(
-        self, trace: Trace, sens: Float[Array, "n C N"]
+        self, trace: Trace, back: Pulled
     ) -> Callable[[Float[Array, "n C"]], Float[Array, "n C"]]:
         """Function that multiplies a vector by this layer's kernel, the kernel never formed."""
-        found = self.by_weights(trace, sens)
+        found = self.by_weights(trace, back.sens)
         return lambda vector: jnp.einsum("mcq,q->mc", found, jnp.einsum("ncq,nc->q", found, vector))
 
     def step_flops(self, n_samples: int, *, first: bool) -> int:

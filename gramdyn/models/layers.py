@@ -7,7 +7,7 @@ Everything else (systems, schemes, diagnostics) is written in terms of what a la
 
 from abc import abstractmethod
 from collections.abc import Callable
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING, ClassVar, NamedTuple
 
 import equinox as eqx
 import jax
@@ -17,7 +17,7 @@ from jaxtyping import Array, Float
 from gramdyn._checks import check
 from gramdyn._errors import InputError
 from gramdyn.kernels.field_laws import learnt_conjugate
-from gramdyn.kernels.fields import conjugate_field, forward_field, sensitivity
+from gramdyn.kernels.fields import conjugate_field, drive, forward_field, sensitivity
 from gramdyn.kernels.gram import act_gram, apply_layer_kernel, cross_gram, layer_kernel
 from gramdyn.models.activations import Activation
 
@@ -34,6 +34,26 @@ class Trace(eqx.Module):
     inputs: Float[Array, "n N_in"] | None
     pre: Float[Array, "n N"]
     act: Float[Array, "n N"]
+
+
+class Pulled(NamedTuple):
+    """What comes back to one layer: derivatives of the outputs, or of other rows.
+
+    Attributes:
+        sens: By its preactivations, shape (n, C, N), or (n, N) of one row.
+        conj: By what it hands on, of the same shape.
+    """
+
+    sens: Float[Array, "n *rows N"]
+    conj: Float[Array, "n *rows N"]
+
+    def weighted(self, residual: Float[Array, "n C"]) -> "Pulled":
+        """One row a sample, sum_c residual_c times that of output c: the drive of a gradient."""
+        return Pulled(drive(residual, self.sens), drive(residual, self.conj))
+
+    def single(self) -> "Pulled":
+        """The one row that there is, without its axis."""
+        return Pulled(self.sens[:, 0, :], self.conj[:, 0, :])
 
 
 class AbstractLayer(eqx.Module):
@@ -74,8 +94,13 @@ class AbstractLayer(eqx.Module):
 
     @property
     def skips(self) -> bool:
-        """Whether the activations that enter are handed on beside the layer's own."""
+        """Whether more is handed on than phi of one matrix on what enters: that itself, say."""
         return False
+
+    @property
+    def factorised(self) -> bool:
+        """Whether its kernel is one Gram of what enters times one of its sensitivities."""
+        return True
 
     @property
     def shares_weights(self) -> bool:
@@ -90,24 +115,34 @@ class AbstractLayer(eqx.Module):
         """Sensitivities of what `matrix` gives, in the order of `rows`."""
         return sens
 
-    def below(
-        self, sens: Float[Array, "n C N"], conj: Float[Array, "n C N"]
-    ) -> Float[Array, "n C N_in"]:
-        """Conjugate field of the layer below: through the weights, and what skips them.
+    def below(self, trace: Trace, back: Pulled) -> Float[Array, "n C N_in"]:
+        """Conjugate field of the layer below: through the weights, and what skips them."""
+        pulled = self.pull(back.sens)
+        return pulled + back.conj if self.skips else pulled
+
+    def carry(self, trace: Trace, moved: Float[Array, "n N_in"]) -> Float[Array, "n N"]:
+        """Change of the preactivations that a change of what enters makes, to first order."""
+        return moved @ self.matrix().T
+
+    def hand_on(
+        self, trace: Trace, pre: Float[Array, "n N"], moved: Float[Array, "n N_in"] | None
+    ) -> Float[Array, "n N"]:
+        """Change of what is handed on, to first order.
 
         Args:
-            sens: Sensitivities of this layer.
-            conj: Conjugate field of what it hands on.
+            trace: Fields before the change.
+            pre: Change of the preactivations.
+            moved: Change of what enters, None for no change.
         """
-        pulled = self.pull(sens)
-        return pulled + conj if self.skips else pulled
+        own = self.activation.mask(trace.pre) * pre
+        return own + moved if self.skips and moved is not None else own
 
     @abstractmethod
     def matrix(self) -> Float[Array, "N N_in"]:
         """What multiplies the activations that enter, forward multiplier included."""
 
     def learn_pre(
-        self, act: Float[Array, "n N_in"] | None, trace: Trace, drive: Float[Array, "n N"]
+        self, act: Float[Array, "n N_in"] | None, trace: Trace, drive: Pulled
     ) -> Float[Array, "n N"]:
         """Change of the preactivations by this layer's own learning, a unit of -s step.
 
@@ -116,37 +151,54 @@ class AbstractLayer(eqx.Module):
         Args:
             act: Activations that enter after the step; those of `trace` for the flow.
             trace: Fields before the step.
-            drive: Residual-weighted sensitivities before it, shape (n, N).
+            drive: What came back before it, residual-weighted.
         """
         raise InputError(f"A {type(self).__name__} layer has no law of its preactivations.")
 
-    def learn_conj(
-        self, sens: Float[Array, "n C N"], trace: Trace, drive: Float[Array, "n N"]
-    ) -> Float[Array, "n C N_in"]:
+    def learn_act(self, trace: Trace, drive: Pulled) -> Float[Array, "n N"] | None:
+        """Change of what is handed on by learning that no preactivation sees; None for none."""
+        return None
+
+    def learn_conj(self, back: Pulled, trace: Trace, drive: Pulled) -> Float[Array, "n C N_in"]:
         """Change of the conjugate field below by this layer's own learning, a unit of -s step.
 
         Args:
-            sens: Sensitivities after the step; those before it for the flow.
+            back: What comes back after the step; that before it for the flow.
             trace: Fields before the step.
-            drive: Residual-weighted sensitivities before it, shape (n, N).
+            drive: What came back before it, residual-weighted.
         """
         raise InputError(f"A {type(self).__name__} layer has no law of its conjugate field.")
 
+    def bend(
+        self, trace: Trace, moved: Float[Array, "n N_in"] | None, back: Pulled
+    ) -> Float[Array, "n C N_in"] | None:
+        """Change of the conjugate field below by a change of what enters, at the same `back`.
+
+        Only what skips the preactivations can bend it; None where nothing does.
+        """
+        return None
+
     @abstractmethod
-    def gradient(self, trace: Trace, drive: Float[Array, "n N"]) -> "AbstractLayer":
+    def gradient(self, trace: Trace, drive: Pulled) -> "AbstractLayer":
         """Loss gradient as this layer's own coordinates see it, for the residual-weighted drive."""
 
     @abstractmethod
     def input_gram(self, trace: Trace) -> Float[Array, "n n"]:
         """Gram of what multiplies this layer's trained arrays, multiplier and bias included."""
 
-    def kernel(self, trace: Trace, sens: Float[Array, "n C N"]) -> Float[Array, "n C n C"]:
+    def kernel(self, trace: Trace, back: Pulled) -> Float[Array, "n C n C"]:
         """This layer's share of the tangent kernel, shape (n, C, n, C)."""
-        return layer_kernel(self.input_gram(trace), sens)
+        return layer_kernel(self.input_gram(trace), back.sens)
 
-    def decay_rate(self, trace: Trace, drive: Float[Array, "n N"]) -> Float[Array, ""]:
-        """This layer's share r^T K^l r in the decay of the residual, the kernel never formed."""
-        return jnp.sum((self.input_gram(trace) @ drive) * drive)
+    def decay_rate(self, trace: Trace, drive: Pulled) -> Float[Array, ""]:
+        """This layer's share r^T K^l r in the decay of the residual, the kernel never formed.
+
+        It is the square of the gradient.
+        """
+        if self.factorised:
+            return jnp.sum((self.input_gram(trace) @ drive.sens) * drive.sens)
+        leaves = jax.tree.leaves(self.gradient(trace, drive))
+        return jnp.sum(jnp.stack([jnp.sum(leaf**2) for leaf in leaves]))
 
     def step_flops(self, n_samples: int, *, first: bool) -> int:
         """Operations of this layer's share of one gradient step: forward, back, gradient."""
@@ -155,11 +207,11 @@ class AbstractLayer(eqx.Module):
         return products * 2 * n_samples * sum(leaf.size for leaf in arrays)
 
     def kernel_product(
-        self, trace: Trace, sens: Float[Array, "n C N"]
+        self, trace: Trace, back: Pulled
     ) -> Callable[[Float[Array, "n C"]], Float[Array, "n C"]]:
         """Function that multiplies a vector by this layer's kernel, the kernel never formed."""
         gram = self.input_gram(trace)
-        return lambda vector: apply_layer_kernel(gram, sens, vector)
+        return lambda vector: apply_layer_kernel(gram, back.sens, vector)
 
 
 class Dense(AbstractLayer):
@@ -210,28 +262,26 @@ class Dense(AbstractLayer):
         return self.weight if self.scale is None else self.scale * self.weight
 
     def learn_pre(
-        self, act: Float[Array, "n N_in"] | None, trace: Trace, drive: Float[Array, "n N"]
+        self, act: Float[Array, "n N_in"] | None, trace: Trace, drive: Pulled
     ) -> Float[Array, "n N"]:
         """(scale^2 h' h^T (+ 1)) drive."""
         assert act is not None
         assert trace.inputs is not None
         gram = cross_gram(act, trace.inputs, scale=self.scale, bias=self.bias is not None)
-        return gram @ drive
+        return gram @ drive.sens
 
-    def learn_conj(
-        self, sens: Float[Array, "n C N"], trace: Trace, drive: Float[Array, "n N"]
-    ) -> Float[Array, "n C N_in"]:
+    def learn_conj(self, back: Pulled, trace: Trace, drive: Pulled) -> Float[Array, "n C N_in"]:
         """scale^2 (delta' . drive) h."""
         assert trace.inputs is not None
-        return learnt_conjugate(sens, drive, trace.inputs, self.scale)
+        return learnt_conjugate(back.sens, drive.sens, trace.inputs, self.scale)
 
-    def gradient(self, trace: Trace, drive: Float[Array, "n N"]) -> "Dense":
+    def gradient(self, trace: Trace, drive: Pulled) -> "Dense":
         """dLoss/dW = scale drive^T h, dLoss/db = sum over samples of drive."""
         assert trace.inputs is not None
-        weight = drive.T @ trace.inputs
+        weight = drive.sens.T @ trace.inputs
         if self.scale is not None:
             weight = self.scale * weight
-        bias = None if self.bias is None else jnp.sum(drive, axis=0)
+        bias = None if self.bias is None else jnp.sum(drive.sens, axis=0)
         return eqx.tree_at(
             lambda layer: (layer.weight, layer.bias, layer.scale, layer.weight_variance),
             self,
@@ -299,17 +349,17 @@ class GramDense(AbstractLayer):
         raise NotImplementedError("A layer in Gram coordinates carries no weights.")
 
     def learn_pre(
-        self, act: Float[Array, "n N_in"] | None, trace: Trace, drive: Float[Array, "n N"]
+        self, act: Float[Array, "n N_in"] | None, trace: Trace, drive: Pulled
     ) -> Float[Array, "n N"]:
         """G^0 drive."""
-        return self.gram @ drive
+        return self.gram @ drive.sens
 
-    def gradient(self, trace: Trace, drive: Float[Array, "n N"]) -> "GramDense":
+    def gradient(self, trace: Trace, drive: Pulled) -> "GramDense":
         """Image of the weight gradient in `pre`: G^0 drive."""
         return eqx.tree_at(
             lambda layer: (layer.pre, layer.outside, layer.gram, layer.weight_variance),
             self,
-            (self.gram @ drive, jnp.zeros_like(self.outside), None, None),
+            (self.gram @ drive.sens, jnp.zeros_like(self.outside), None, None),
             is_leaf=lambda leaf: leaf is None,
         )
 

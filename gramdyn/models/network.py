@@ -4,7 +4,7 @@ import equinox as eqx
 import jax
 from jaxtyping import Array, Float
 
-from gramdyn.models.layers import AbstractLayer, Trace
+from gramdyn.models.layers import AbstractLayer, Pulled, Trace
 
 
 class Network(eqx.Module):
@@ -28,8 +28,13 @@ class Network(eqx.Module):
 
     @property
     def skips(self) -> bool:
-        """Whether any layer hands on what enters it beside its own."""
+        """Whether any layer hands on more than phi of one matrix on what enters it."""
         return any(layer.skips for layer in self.layers)
+
+    @property
+    def factorised(self) -> bool:
+        """Whether each layer's kernel is one Gram of what enters it times one of sensitivities."""
+        return all(layer.factorised for layer in self.layers)
 
     @property
     def shares_weights(self) -> bool:
@@ -51,7 +56,7 @@ class Network(eqx.Module):
 
     def backward(
         self, traces: tuple[Trace, ...], conj: Float[Array, "n rows C"]
-    ) -> tuple[Float[Array, "n rows _"], ...]:
+    ) -> tuple[Pulled, ...]:
         """Pull a conjugate field of the outputs back through every layer.
 
         Args:
@@ -59,24 +64,23 @@ class Network(eqx.Module):
             conj: One row a pulled direction, shape (n, rows, C).
 
         Returns:
-            For each layer the derivative of the rows by its preactivations, (n, rows, N_l).
+            For each layer the derivatives of the rows by its preactivations, and by what it
+            hands on, (n, rows, N_l) each.
         """
         found = []
         for i in range(len(self.layers) - 1, -1, -1):
-            sens = self.layers[i].backward(traces[i], conj)
-            found.append(sens)
+            found.append(Pulled(self.layers[i].backward(traces[i], conj), conj))
             if i > 0:
-                conj = self.layers[i].below(sens, conj)
+                conj = self.layers[i].below(traces[i], found[-1])
         return tuple(reversed(found))
 
-    def gradient(
-        self, traces: tuple[Trace, ...], drives: tuple[Float[Array, "n _"], ...]
-    ) -> "Network":
+    def gradient(self, traces: tuple[Trace, ...], drives: tuple[Pulled, ...]) -> "Network":
         """Gradient of a loss in the coordinates of each layer; None for what does not train.
 
         Args:
             traces: Fields of a forward pass.
-            drives: Derivative of the loss by each layer's preactivations, shape (n, N_l).
+            drives: Derivatives of the loss by each layer's preactivations and by what it hands
+                on, shape (n, N_l).
         """
         found = [
             layer.gradient(trace, drive) if layer.trainable else jax.tree.map(lambda _: None, layer)

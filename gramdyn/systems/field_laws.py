@@ -18,6 +18,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 from gramdyn.kernels.field_laws import flip_jump
+from gramdyn.models.layers import Pulled, Trace
 from gramdyn.models.network import Network
 from gramdyn.systems.network_fields import NetworkFields
 
@@ -49,15 +50,29 @@ def forward_law(fields: NetworkFields) -> tuple[FieldVelocity, ...]:
 
     Cost: 2 n N^2 + 4 n^2 N operations a layer.
     """
+    return tuple(_sweep(fields)[0])
+
+
+def _sweep(fields: NetworkFields) -> tuple[list[FieldVelocity], list[Array | None]]:
+    """Velocity of every layer's preactivations, and of what enters it: None for the inputs."""
     found: list[FieldVelocity] = []
-    layers, moved = fields.network.layers, None  # dh/dt of the layer below
-    for i, (layer, trace) in enumerate(zip(layers, fields.traces, strict=True)):
-        carried = jnp.zeros_like(trace.pre) if moved is None else moved @ layer.matrix().T
+    entering: list[Array | None] = [None]
+    for i, (layer, trace) in enumerate(zip(fields.network.layers, fields.traces, strict=True)):
+        moved = entering[i]
+        carried = jnp.zeros_like(trace.pre) if moved is None else layer.carry(trace, moved)
         found.append(FieldVelocity(own_forward(fields, i), carried))
-        if i < len(fields.masks):
-            own = fields.masks[i] * found[-1].total
-            moved = own + moved if layer.skips and moved is not None else own
-    return tuple(found)
+        entering.append(_handed_on(fields, i, found[-1].total, moved))
+    return found, entering
+
+
+def _handed_on(
+    fields: NetworkFields, i: int, rate: Float[Array, "n N"], moved: Float[Array, "n N_in"] | None
+) -> Float[Array, "n N"]:
+    """Velocity of what layer i hands on, from that of its preactivations and of what enters it."""
+    layer, trace = fields.network.layers[i], fields.traces[i]
+    found = layer.hand_on(trace, rate, moved)
+    own = layer.learn_act(trace, fields.driven[i]) if layer.trainable else None
+    return found if own is None else found - fields.loss_scale * own
 
 
 def conjugate_law(fields: NetworkFields) -> tuple[FieldVelocity, ...]:
@@ -71,23 +86,30 @@ def conjugate_law(fields: NetworkFields) -> tuple[FieldVelocity, ...]:
     """
     found: list[FieldVelocity] = []
     layers = fields.network.layers
-    smooth = any(layer.activation.curvature is not None for layer in layers[1:-1])
-    rates = [one.total for one in forward_law(fields)] if smooth else []
+    bends = fields.network.skips or any(layer.activation.curvature for layer in layers[1:-1])
+    rates, entering = _sweep(fields) if bends else ([], [])
     for i in range(len(layers) - 2, -1, -1):
         carried = jnp.zeros_like(fields.conj[i])
         if found:
-            moved = fields.masks[i + 1][:, None, :] * found[-1].total
-            carried = layers[i + 1].below(moved + _bent(fields, i + 1, rates), found[-1].total)
+            carried = _carried_back(fields, i + 1, found[-1].total, rates)
+        if fields.network.skips:
+            above, trace, back = layers[i + 1], fields.traces[i + 1], fields.pulled[i + 1]
+            bend = above.bend(trace, entering[i + 1], back)
+            carried = carried if bend is None else carried + bend
         found.append(FieldVelocity(own_backward(fields, i), carried))
     return tuple(reversed(found))
 
 
-def _bent(fields: NetworkFields, i: int, rates: Sequence[Array]) -> Float[Array, "n C N"]:
-    """phi''(z) dz/dt q of layer i, by which a smooth mask moves its sensitivities."""
-    curvature = fields.network.layers[i].activation.curvature
-    if curvature is None:
-        return jnp.zeros_like(fields.conj[i])
-    return (curvature(fields.traces[i].pre) * rates[i])[:, None, :] * fields.conj[i]
+def _carried_back(
+    fields: NetworkFields, i: int, moved: Float[Array, "n C N"], rates: Sequence[FieldVelocity]
+) -> Float[Array, "n C N_in"]:
+    """Velocity below layer i that one of its own conjugate field, and its bent mask, make."""
+    layer, trace = fields.network.layers[i], fields.traces[i]
+    sens = fields.masks[i][:, None, :] * moved
+    if layer.activation.curvature is not None:
+        bent = layer.activation.curvature(trace.pre) * rates[i].total
+        sens = sens + bent[:, None, :] * fields.conj[i]
+    return layer.below(trace, Pulled(sens, moved))
 
 
 def own_forward(fields: NetworkFields, i: int) -> Float[Array, "n N"]:
@@ -95,20 +117,20 @@ def own_forward(fields: NetworkFields, i: int) -> Float[Array, "n N"]:
     layer, trace = fields.network.layers[i], fields.traces[i]
     if not layer.trainable:
         return jnp.zeros_like(trace.pre)
-    return -fields.loss_scale * layer.learn_pre(trace.inputs, trace, fields.drives[i])
+    return -fields.loss_scale * layer.learn_pre(trace.inputs, trace, fields.driven[i])
 
 
 def own_backward(fields: NetworkFields, i: int) -> Float[Array, "n C N"]:
     """Velocity of the conjugate field of layer i by the learning of the layer above it."""
-    above, trace, sens = fields.network.layers[i + 1], fields.traces[i + 1], fields.sens[i + 1]
+    above, trace, back = fields.network.layers[i + 1], fields.traces[i + 1], fields.pulled[i + 1]
     if not above.trainable:
         return jnp.zeros_like(fields.conj[i])
-    return -fields.loss_scale * above.learn_conj(sens, trace, fields.drives[i + 1])
+    return -fields.loss_scale * above.learn_conj(back, trace, fields.driven[i + 1])
 
 
 def conjugate_jump(
     network: Network,
-    masks: Sequence[Float[Array, "n _"]],
+    traces: Sequence[Trace],
     masks_after: Sequence[Float[Array, "n _"]],
     conj_after: Sequence[Float[Array, "n C _"]],
 ) -> tuple[Float[Array, "n C _"], ...]:
@@ -119,7 +141,7 @@ def conjugate_jump(
 
     Args:
         network: The network before the step.
-        masks: Masks of the hidden layers before the step, (n, N_l) a layer.
+        traces: Fields of its hidden layers before the step; the inputs are not read.
         masks_after: Masks after it.
         conj_after: Conjugate fields after it, (n, C, N_l) a layer.
 
@@ -127,8 +149,10 @@ def conjugate_jump(
         One a hidden layer, shape (n, C, N_l); zero for the last, whose field sees no flip.
     """
     jumps = [jnp.zeros_like(conj_after[-1])]
-    for i in range(len(masks) - 1, 0, -1):
-        jump = flip_jump(masks[i], masks_after[i], conj_after[i])
-        carried = masks[i][:, None, :] * jumps[-1]
-        jumps.append(network.layers[i].below(jump + carried, jumps[-1]))
+    for i in range(len(masks_after) - 1, 0, -1):
+        layer = network.layers[i]
+        mask = layer.activation.mask(traces[i].pre)
+        jump = flip_jump(mask, masks_after[i], conj_after[i])
+        carried = mask[:, None, :] * jumps[-1]
+        jumps.append(layer.below(traces[i], Pulled(jump + carried, jumps[-1])))
     return tuple(reversed(jumps))

@@ -16,7 +16,7 @@ from jaxtyping import Array, Float
 from gramdyn._checks import check
 from gramdyn._types import Scalar
 from gramdyn.data.task import Task
-from gramdyn.models.layers import Dense, GramDense, Trace
+from gramdyn.models.layers import Dense, GramDense, Pulled, Trace
 from gramdyn.models.network import Network
 from gramdyn.systems.base import AbstractSystem
 from gramdyn.systems.closure import Closure, make_closure
@@ -50,13 +50,14 @@ class SteppedFields(NetworkFields):
 
     def __init__(self, state: FieldState, network: Network, *seen: Any):
         super().__init__(network, None, *seen)
-        self.conj = state.conj  # in place of the cached sweeps
-        self.traces = _traces(network, state.pre)
-        backward = zip(network.layers[:-1], self.traces, state.conj, strict=False)
-        sens = [layer.backward(trace, conj) for layer, trace, conj in backward]
+        self.traces = _traces(network, state.pre)  # in place of the cached sweeps
         n, n_outputs = self.targets.shape
         eye = jnp.eye(n_outputs, dtype=self.targets.dtype)[None]
-        self.sens = (*sens, jnp.broadcast_to(eye, (n, n_outputs, n_outputs)))
+        conjs = (*state.conj, jnp.broadcast_to(eye, (n, n_outputs, n_outputs)))
+        back = zip(network.layers, self.traces, conjs, strict=True)
+        self.pulled = tuple(
+            Pulled(layer.backward(trace, conj), conj) for layer, trace, conj in back
+        )
 
 
 def _traces(network: Network, pre: tuple[Array, ...]) -> tuple[Trace, ...]:
@@ -190,7 +191,7 @@ def _descend_pre(fields: SteppedFields, rate: Scalar) -> tuple[Array, ...]:
         if change is not None:
             pre = pre + change @ layer.matrix().T
         if layer.trainable:
-            pre = pre - rate * layer.learn_pre(act, trace, fields.drives[i])
+            pre = pre - rate * layer.learn_pre(act, trace, fields.driven[i])
         act = layer.activation.value(pre)
         change = act - trace.act
         found.append(pre)
@@ -201,14 +202,14 @@ def _descend_conj(fields: SteppedFields, rate: Scalar, pre: tuple[Array, ...]) -
     """Conjugate fields after the step, backward, given the preactivations after it."""
     found: list[Array] = []
     layers = fields.network.layers
-    sens = fields.sens[-1]
+    back = fields.pulled[-1]
     for i in range(len(layers) - 1, 0, -1):
         trace, conj = fields.traces[i], fields.conj[i - 1]
-        conj = conj + layers[i].pull(sens - fields.sens[i])
+        conj = conj + layers[i].pull(back.sens - fields.sens[i])
         if layers[i].trainable:
-            conj = conj - rate * layers[i].learn_conj(sens, trace, fields.drives[i])
+            conj = conj - rate * layers[i].learn_conj(back, trace, fields.driven[i])
         found.append(conj)
-        sens = layers[i - 1].activation.mask(pre[i - 1])[:, None, :] * conj
+        back = Pulled(layers[i - 1].activation.mask(pre[i - 1])[:, None, :] * conj, conj)
     return tuple(reversed(found))
 
 

@@ -10,12 +10,11 @@ from jaxtyping import Array, Bool, Float
 
 from gramdyn._checks import check
 from gramdyn.data.task import HeldOut
-from gramdyn.kernels.fields import drive
 from gramdyn.kernels.gram import tangent_kernel
 from gramdyn.kernels.operators import Path, reversed_path
 from gramdyn.kernels.spectra import top_eigenvalues_of
 from gramdyn.models.infinite_width import limit_kernels
-from gramdyn.models.layers import Trace
+from gramdyn.models.layers import Pulled, Trace
 from gramdyn.models.network import Network
 from gramdyn.systems.base import AbstractFields
 from gramdyn.systems.linear import ResidualSystem
@@ -99,29 +98,36 @@ class NetworkFields(AbstractFields):
         pairs = zip(self.network.layers[:-1], self.traces, strict=False)
         return tuple(layer.activation.mask(trace.pre) for layer, trace in pairs)
 
-    @cached_property
+    @property
     def conj(self) -> tuple[Float[Array, "n C _"], ...]:
         """Conjugate field q^l of each hidden layer: df_c/dh^l, shape (n, C, N_l)."""
-        layers, found = self.network.layers, [self.sens[-1]]
-        for i in range(len(layers) - 1, 0, -1):
-            found.append(layers[i].below(self.sens[i], found[-1]))
-        return tuple(reversed(found[1:]))
+        return tuple(one.conj for one in self.pulled[:-1])
 
-    @cached_property
+    @property
     def sens(self) -> tuple[Float[Array, "n C _"], ...]:
         """Sensitivities delta^l of each layer, shape (n, C, N_l)."""
+        return tuple(one.sens for one in self.pulled)
+
+    @cached_property
+    def pulled(self) -> tuple[Pulled, ...]:
+        """What comes back to each layer, of every output: sensitivities and conjugate field."""
         n, n_outputs = self.targets.shape
         eye = jnp.eye(n_outputs, dtype=self.targets.dtype)
         conj = jnp.broadcast_to(eye[None], (n, n_outputs, n_outputs))
         return self.network.backward(self.traces, conj)
 
-    @cached_property
+    @property
     def drives(self) -> tuple[Float[Array, "n _"], ...]:
         """Residual-weighted sensitivities sum_c r_c delta_c of each layer, shape (n, N_l)."""
-        if "sens" in self.__dict__:  # already made for a record: contract instead of a second sweep
-            return tuple(drive(self.residual, sens) for sens in self.sens)
+        return tuple(one.sens for one in self.driven)
+
+    @cached_property
+    def driven(self) -> tuple[Pulled, ...]:
+        """What comes back to each layer, residual-weighted: what its gradient is made of."""
+        if "pulled" in self.__dict__:  # made for a record: contract instead of a second sweep
+            return tuple(one.weighted(self.residual) for one in self.pulled)
         rows = self.network.backward(self.traces, self.residual[:, None, :])
-        return tuple(row[:, 0, :] for row in rows)
+        return tuple(row.single() for row in rows)
 
     def push_path(self, end: int, start: int) -> Path:
         """Path of the pushforward operator Gamma from layer `start` up to `end` > `start`.
@@ -168,8 +174,8 @@ class NetworkFields(AbstractFields):
     @cached_property
     def layer_kernels(self) -> Float[Array, "L n C n C"]:
         """Kernel of each trained layer, shape (layers, n, C, n, C)."""
-        layers, traces, sens = self.network.layers, self.traces, self.sens
-        return jnp.stack([layers[i].kernel(traces[i], sens[i]) for i in self.trained])
+        layers, traces, pulled = self.network.layers, self.traces, self.pulled
+        return jnp.stack([layers[i].kernel(traces[i], pulled[i]) for i in self.trained])
 
     @cached_property
     def tangent_kernel(self) -> Float[Array, "n C n C"]:
@@ -199,8 +205,8 @@ class NetworkFields(AbstractFields):
 
     def kernel_product(self) -> Callable[[Float[Array, "n C"]], Float[Array, "n C"]]:
         """Function that multiplies a vector by the tangent kernel, no kernel formed."""
-        layers, traces, sens = self.network.layers, self.traces, self.sens
-        products = [layers[i].kernel_product(traces[i], sens[i]) for i in self.trained]
+        layers, traces, pulled = self.network.layers, self.traces, self.pulled
+        products = [layers[i].kernel_product(traces[i], pulled[i]) for i in self.trained]
         return lambda vector: functools.reduce(jnp.add, [one(vector) for one in products])
 
     def stiffness(self) -> Float[Array, ""]:
@@ -215,5 +221,5 @@ class NetworkFields(AbstractFields):
 
     def gradient(self) -> Network:
         """Loss gradient in the coordinates of each layer; None for what does not train."""
-        found = self.network.gradient(self.traces, self.drives)
+        found = self.network.gradient(self.traces, self.driven)
         return jax.tree.map(lambda leaf: self.loss_scale * leaf, found)

@@ -13,7 +13,7 @@ from gramdyn._errors import InputError
 from gramdyn._types import Key, Scalar
 from gramdyn.data.images import Images
 from gramdyn.models.autoencoder import Autoencoder
-from gramdyn.models.layers import Trace
+from gramdyn.models.layers import Pulled, Trace
 from gramdyn.systems.base import AbstractFields, AbstractSystem
 from gramdyn.systems.batches import draw_orders, rows_of_step
 
@@ -122,24 +122,24 @@ class VaeFields(AbstractFields):
         return self.network.decode(codes)
 
     @cached_property
-    def _decoder_drives(self) -> tuple[Float[Array, "n _"], ...]:
-        """Derivative of the loss by each preactivation of the decoder, (n, N_l) a layer."""
+    def _decoder_drives(self) -> tuple[Pulled, ...]:
+        """Derivatives of the loss by each field of the decoder, (n, N_l) a layer."""
         n = self.inputs.shape[0]
         slope = (jax.nn.sigmoid(self.logits) - self.inputs) / n
         rows = self.network.decoder.backward(self.decoder_traces, slope[:, None, :])
-        return tuple(row[:, 0, :] for row in rows)
+        return tuple(row.single() for row in rows)
 
     @cached_property
-    def _encoder_drives(self) -> tuple[Float[Array, "n _"], ...]:
+    def _encoder_drives(self) -> tuple[Pulled, ...]:
         """The same of the encoder: through the codes, and of the divergence itself."""
         share = self.beta / self.inputs.shape[0]
         first = self.network.decoder.layers[0]
-        by_code = first.pull(self._decoder_drives[0][:, None, :])[:, 0, :]
+        by_code = first.pull(self._decoder_drives[0].sens[:, None, :])[:, 0, :]
         by_mean = by_code + share * self.means
         by_log = (by_code * self.spread + share * (jnp.exp(self.log_variances) - 1.0)) / 2
         slope = jnp.concatenate([by_mean, by_log], axis=1)
         rows = self.network.encoder.backward(self.encoder_traces, slope[:, None, :])
-        return tuple(row[:, 0, :] for row in rows)
+        return tuple(row.single() for row in rows)
 
     def gradient(self) -> Autoencoder:
         """Loss gradient; None for what does not train."""

@@ -77,7 +77,7 @@ def test_outputs_gradient_and_kernels_are_those_of_jax(activation, stride, bias)
         kernel = jnp.einsum("mcq,neq->mcne", rows, rows)
         np.testing.assert_allclose(fields.layer_kernels[i], kernel, rtol=1e-12, atol=1e-14)
         own = system.start.layers[i]
-        product = own.kernel_product(fields.traces[i], fields.sens[i])(vector)
+        product = own.kernel_product(fields.traces[i], fields.pulled[i])(vector)
         np.testing.assert_allclose(
             product, jnp.einsum("mcne,ne->mc", kernel, vector), rtol=1e-11, atol=1e-13
         )
@@ -186,7 +186,7 @@ def test_refused_by_what_reads_one_matrix_a_sample():
         ("closure_error", "have no convolutions"),
         ("infinite_width", "has no one Gram of inputs"),
         ("transport", "has no law of its preactivations"),
-        ("kernel_velocity", "has no law of its preactivations"),
+        ("kernel_velocity", "each a product of two Grams"),
     ):
         with pytest.raises(InputError, match=told):
             gd.simulate(system, gd.GradientDescent(0.1), 1, gd.Record([name]))

@@ -10,6 +10,7 @@ from support.reference import random_network
 
 from gramdyn.data import gaussian
 from gramdyn.models import Dense, GramDense, Network, linear
+from gramdyn.models.layers import Pulled
 from gramdyn.systems import make_system
 
 
@@ -42,7 +43,7 @@ def test_backward_is_the_vjp_of_the_outputs_by_each_preactivation(key) -> None:
     for layer, trace in enumerate(traces):
         _, pull = jax.vjp(lambda pre, layer=layer: above(pre, layer), trace.pre)
         wanted = np.stack([pull(rows[:, k])[0] for k in range(4)], axis=1)
-        np.testing.assert_allclose(found[layer], wanted, rtol=1e-13, atol=1e-14)
+        np.testing.assert_allclose(found[layer].sens, wanted, rtol=1e-13, atol=1e-14)
 
 
 def test_gradients_of_a_layer_are_those_of_autodiff(key) -> None:
@@ -56,7 +57,7 @@ def test_gradients_of_a_layer_are_those_of_autodiff(key) -> None:
         return jnp.sum(above * made.forward(x).pre)
 
     wanted = jax.grad(value, argnums=(0, 1))(layer.weight, layer.bias)
-    found = layer.gradient(layer.forward(x), above)
+    found = layer.gradient(layer.forward(x), Pulled(above, above))
     np.testing.assert_allclose(found.weight, wanted[0], rtol=1e-13)
     np.testing.assert_allclose(found.bias, wanted[1], rtol=1e-13)
     assert found.scale is None

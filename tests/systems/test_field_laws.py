@@ -254,7 +254,7 @@ def test_jump_and_smooth_make_up_the_step(case: tuple, eta: float, coordinates: 
     before, after = _two_states(case, eta, coordinates)
     for one, other in zip(before.masks[1:], after.masks[1:], strict=True):
         assert np.any(np.asarray(one) != np.asarray(other))
-    jumps = conjugate_jump(before.network, before.masks, after.masks, after.conj)
+    jumps = conjugate_jump(before.network, before.traces[:-1], after.masks, after.conj)
     pairs = zip(jumps, _smooth(before, after, eta), before.conj, after.conj, strict=True)
     for jump, smooth, q, q_after in pairs:
         wanted = np.asarray(q_after - q)
@@ -269,7 +269,7 @@ def test_jump_and_smooth_make_up_the_step(case: tuple, eta: float, coordinates: 
 def test_a_jump_is_carried_down_by_the_layers_it_crosses(case: tuple, eta: float) -> None:
     """jump^l = sum_{k>l} W^{l+1,T} D^{l+1} ... W^{k,T} (m^k' - m^k) q^k', sample by sample."""
     before, after = _two_states(case, eta)
-    jumps = conjugate_jump(before.network, before.masks, after.masks, after.conj)
+    jumps = conjugate_jump(before.network, before.traces[:-1], after.masks, after.conj)
     weights = [np.asarray(layer.matrix()) for layer in before.network.layers]
     masks = [np.asarray(mask) for mask in before.masks]
     for end, jump in enumerate(jumps):
@@ -289,7 +289,7 @@ def test_without_flips_nothing_jumps(case: tuple) -> None:
     before, after = _two_states(case, 0.3 if case[2] == "linear" else 1e-9)
     for one, other in zip(before.masks, after.masks, strict=True):
         np.testing.assert_array_equal(one, other)
-    for jump in conjugate_jump(before.network, before.masks, after.masks, after.conj):
+    for jump in conjugate_jump(before.network, before.traces[:-1], after.masks, after.conj):
         assert not np.any(jump)
 
 
