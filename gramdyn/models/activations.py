@@ -25,6 +25,7 @@ class Activation(eqx.Module):
         curvature: phi''(pre), elementwise; None where the mask is constant between its jumps.
         dual: From the covariance of Gaussian preactivations to the second moments of the
             activations and of the mask, (n, n) each; None where there is no closed form.
+        lipschitz: The largest |phi'|.
     """
 
     name: str = eqx.field(static=True)
@@ -34,6 +35,7 @@ class Activation(eqx.Module):
     has_flips: bool = eqx.field(static=True)
     dual: Callable[[Array], tuple[Array, Array]] | None = eqx.field(static=True, default=None)
     curvature: Callable[[Array], Array] | None = eqx.field(static=True, default=None)
+    lipschitz: float = eqx.field(static=True, default=1.0)
 
 
 class _LeakyValue(eqx.Module):
@@ -75,7 +77,8 @@ def relu() -> Activation:
 def leaky_relu(slope: float = 0.1) -> Activation:
     """phi(z) = z for z > 0 and slope z below, mask 1 or slope."""
     value, mask, dual = _LeakyValue(slope), _LeakyMask(slope), _LeakyDual(slope)
-    return Activation("leaky_relu", value, mask, 2.0 / (1.0 + slope**2), slope != 1.0, dual)
+    gain, steepest = 2.0 / (1.0 + slope**2), max(1.0, abs(slope))
+    return Activation("leaky_relu", value, mask, gain, slope != 1.0, dual, lipschitz=steepest)
 
 
 def linear() -> Activation:
@@ -99,13 +102,25 @@ def _gelu_curvature(pre: Float[Array, "n N"]) -> Float[Array, "n N"]:
     return (2 - pre**2) * _normal_density(pre)
 
 
+# Its slope at sqrt 2, where its curvature vanishes, rounded up.
+_GELU_STEEPEST = 1.1289041452
+
+
 def gelu() -> Activation:
     """phi(z) = z Phi(z) with the normal distribution function, exactly; mask Phi + z times density.
 
     E phi(z)^2 = 1/3 + 1/(2 pi sqrt(3)) for z ~ N(0, 1).
     """
     gain = 1 / (1 / 3 + 1 / (2 * math.pi * math.sqrt(3)))
-    return Activation("gelu", _gelu, _gelu_mask, gain, False, curvature=_gelu_curvature)
+    return Activation(
+        "gelu",
+        _gelu,
+        _gelu_mask,
+        gain,
+        False,
+        curvature=_gelu_curvature,
+        lipschitz=_GELU_STEEPEST,
+    )
 
 
 # 1 / E tanh(z)^2 for z ~ N(0, 1), which has no closed form; by quadrature.

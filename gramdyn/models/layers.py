@@ -59,8 +59,8 @@ class Pulled(NamedTuple):
 class AbstractLayer(eqx.Module):
     """One transformation of the network, with the kernel of its trained arrays.
 
-    Concrete layers have the fields below. Arrays named in `frozen_leaves` never train; the others
-    do where `trainable` holds.
+    Concrete layers have the fields below. Arrays named in `frozen_leaves` never train (dots
+    lead into modules); the others do where `trainable` holds.
     """
 
     if TYPE_CHECKING:  # a type checker would take the abstract variables for fields
@@ -69,11 +69,13 @@ class AbstractLayer(eqx.Module):
         def activation(self) -> Activation: ...  # noqa: D102
         @property
         def trainable(self) -> bool: ...  # noqa: D102
+        @property
+        def frozen_leaves(self) -> tuple[str, ...]: ...  # noqa: D102
 
     else:
         activation: eqx.AbstractVar[Activation]
         trainable: eqx.AbstractVar[bool]
-    frozen_leaves: eqx.AbstractClassVar[tuple[str, ...]]
+        frozen_leaves: eqx.AbstractClassVar[tuple[str, ...]]
 
     @abstractmethod
     def forward(self, act: Float[Array, "n N_in"] | None) -> Trace:

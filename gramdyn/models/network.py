@@ -4,6 +4,7 @@ import equinox as eqx
 import jax
 from jaxtyping import Array, Float
 
+from gramdyn.models.frozen import trained_spec
 from gramdyn.models.layers import AbstractLayer, Pulled, Trace
 
 
@@ -90,15 +91,5 @@ class Network(eqx.Module):
 
     def partition(self) -> tuple["Network", "Network"]:
         """Split into what trains and what does not, each a network with None for the rest."""
-        spec = Network(tuple(_trained(layer) for layer in self.layers))
-        return eqx.partition(self, spec)
-
-
-def _trained(layer: AbstractLayer) -> AbstractLayer:
-    """The layer with True for each array that trains and False for every other leaf."""
-    spec: AbstractLayer = jax.tree.map(lambda leaf: layer.trainable and eqx.is_array(leaf), layer)
-    names = [name for name in layer.frozen_leaves if getattr(layer, name) is not None]
-    if not names:
-        return spec
-    frozen = [False] * len(names)
-    return eqx.tree_at(lambda tree: [getattr(tree, name) for name in names], spec, frozen)
+        specs = [trained_spec(one, one.frozen_leaves, one.trainable) for one in self.layers]
+        return eqx.partition(self, Network(tuple(specs)))

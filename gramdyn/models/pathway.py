@@ -1,0 +1,157 @@
+"""Pathways: the structured matrix S of a layer z = S h + b, and its kernel.
+
+A pathway is one class that answers `matrix`. From that follow, by automatic differentiation of the
+matrix alone, its kernel, its gradient and its part in the field laws; a closed form of any of them
+is an override, and tests hold it against what is inherited.
+"""
+
+import inspect
+from abc import abstractmethod
+from collections.abc import Callable
+from typing import Any, ClassVar, TypeVar
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Float
+
+from gramdyn._checks import check, check_known
+from gramdyn.kernels.gram import conj_gram
+from gramdyn.models.frozen import trained_spec
+
+
+class AbstractPathway(eqx.Module):
+    """A matrix S(theta), shape (N, N_in), with structure.
+
+    All arrays are trained but those named in `frozen`. Made by `Class(n_out, n_in, *, key, dtype,
+    ...)`; the further keyword arguments are its options, those annotated `Scalar` numbers of a
+    compiled program.
+
+    Attributes:
+        frozen: Names of the arrays that never train.
+        square: Whether N must be N_in.
+    """
+
+    frozen: ClassVar[tuple[str, ...]] = ()
+    square: ClassVar[bool] = False
+
+    @abstractmethod
+    def matrix(self) -> Float[Array, "N N_in"]:
+        """The matrix S."""
+
+    def __call__(self, act: Float[Array, "n N_in"]) -> Float[Array, "n N"]:
+        """Product S h for each sample."""
+        return act @ self.matrix().T
+
+    def pull(self, sens: Float[Array, "n C N"]) -> Float[Array, "n C N_in"]:
+        """Product S^T delta for each row."""
+        return sens @ self.matrix()
+
+    def kernel(
+        self, act: Float[Array, "n N_in"], sens: Float[Array, "n C N"]
+    ) -> Float[Array, "n C n C"]:
+        """Share of the tangent kernel: the Gram of each output's derivative by the parameters.
+
+        Cost: where no closed form takes its place, n C derivatives of the matrix and as many copies
+            of the parameters.
+        """
+        return generic_kernel(self, act, sens)
+
+    def lipschitz(self) -> Float[Array, ""]:
+        """The largest singular value of S, or a bound on it. Cost: an SVD where none is known."""
+        return jnp.linalg.norm(self.matrix(), 2)
+
+    def moved(self, direction: Float[Array, "N N_in"]) -> Float[Array, "N N_in"]:
+        """M[D] = J J^T vec D: how a unit of the gradient D by S moves S through its parameters."""
+        trained, rest = split(self)
+        if not jax.tree.leaves(trained):
+            return jnp.zeros_like(direction)
+        matrix = lambda own: eqx.combine(own, rest).matrix()  # noqa: E731
+        _, pull = jax.vjp(matrix, trained)
+        return jax.jvp(matrix, (trained,), pull(direction))[1]
+
+    def learn_pre(
+        self, after: Float[Array, "n N_in"], act: Float[Array, "n N_in"], drive: Float[Array, "n N"]
+    ) -> Float[Array, "n N"]:
+        """Change of S h' by learning, a unit of -s step: h' M[drive^T h]^T."""
+        return after @ self.moved(drive.T @ act).T
+
+    def learn_conj(
+        self, sens: Float[Array, "n C N"], act: Float[Array, "n N_in"], drive: Float[Array, "n N"]
+    ) -> Float[Array, "n C N_in"]:
+        """Change of S^T delta by learning, a unit of -s step: delta M[drive^T h]."""
+        return sens @ self.moved(drive.T @ act)
+
+    def conserved(self) -> Float[Array, " k"]:
+        """Numbers that gradient flow leaves as they are whatever the loss; none by default."""
+        return jnp.zeros(0)
+
+
+def split(module: Any) -> tuple[Any, Any]:
+    """A pathway's trained arrays and the rest, each with None for the other."""
+    return eqx.partition(module, trained_spec(module, module.frozen))
+
+
+def generic_kernel(
+    pathway: AbstractPathway, act: Float[Array, "n N_in"], sens: Float[Array, "n C N"]
+) -> Float[Array, "n C n C"]:
+    """Gram of delta^T dS/dtheta h over all parameters, by derivatives of the matrix alone."""
+    trained, rest = split(pathway)
+    _, pull = jax.vjp(lambda own: eqx.combine(own, rest).matrix(), trained)
+
+    def derivative(act: Float[Array, " N_in"], sens: Float[Array, " N"]) -> Float[Array, " P"]:
+        leaves = jax.tree.leaves(pull(jnp.outer(sens, act)))
+        return jnp.concatenate([jnp.zeros(1, act.dtype), *map(jnp.ravel, leaves)])
+
+    rows = jax.vmap(jax.vmap(derivative, (None, 0)), (0, 0))(act, sens)
+    return conj_gram(rows)
+
+
+Make = TypeVar("Make", bound=Callable[..., AbstractPathway])
+PATHWAYS: dict[str, Callable[..., AbstractPathway]] = {}
+
+
+def register_pathway(name: str) -> Callable[[Make], Make]:
+    """Enter a class of pathways (or a function that makes one) by name."""
+
+    def enter(make: Make) -> Make:
+        PATHWAYS[name] = make
+        return make
+
+    return enter
+
+
+def make_pathway(kind: str, n_out: int, n_in: int, **options: Any) -> AbstractPathway:
+    """The pathway called `kind` from N_in = `n_in` to N = `n_out` numbers.
+
+    Args:
+        kind: One of `PATHWAYS`.
+        n_out: Numbers handed on.
+        n_in: Numbers that enter.
+        options: `key`, `dtype`, and the pathway's own.
+
+    Raises:
+        InputError: for an unknown kind or option, or sizes that it cannot have.
+    """
+    make = PATHWAYS[check_known("pathway", kind, PATHWAYS)]
+    allowed = list(inspect.signature(make).parameters)[2:]
+    for name in options:
+        check_known(f"option of pathway {kind}", name, allowed)
+    return make(n_out, n_in, **options)
+
+
+def check_square(n_out: int, n_in: int) -> int:
+    """The one size of a pathway that is a square matrix."""
+    check(n_out == n_in, "n_out, n_in", "be equal for this pathway", (n_out, n_in))
+    return n_in
+
+
+def entries(key: Any, shape: tuple[int, ...], std: Any, dtype: Any) -> Float[Array, "..."]:
+    """Gaussian entries of a standard deviation, in JAX's default dtype unless another is given."""
+    found = jax.random.normal(key, shape, jnp.zeros((), dtype).dtype)
+    return jnp.asarray(std, found.dtype) * found
+
+
+def as_row(vector: Array, rows: Array) -> Array:
+    """The vector with axes of length 1 in front, as many as the rows have more."""
+    return vector.reshape((1,) * (rows.ndim - vector.ndim) + vector.shape)

@@ -1,0 +1,180 @@
+"""Enriched networks: gradients, kernels and field laws against automatic differentiation."""
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from support.pathways import CASES
+
+from gramdyn.data import gaussian
+from gramdyn.models import CORRECTIONS, Network, enriched_network, make_activation
+from gramdyn.systems import conjugate_law, forward_law, make_system
+
+N, D, C = 5, 4, 2
+# float64 rounding of sums of some dozen terms; measured worst 3e-15.
+RTOL = 1e-12
+
+PATHS = [(kind, options) for kind, n_out, n_in, options in CASES if n_out == n_in == 8]
+EXTRAS = [
+    ("none", {}),
+    ("identity", {}),
+    ("bottleneck", {"rank": 3}),
+    ("bottleneck", {"rank": 2, "linear": True}),
+    ("gated", {"rank": 3}),
+    ("dense", {}),
+]
+
+
+def moved(network: Network) -> Network:
+    """The network with every trained number moved, so that no term vanishes by chance."""
+    trained, rest = network.partition()
+    leaves, structure = jax.tree.flatten(trained)
+    keys = jax.random.split(jax.random.key(8), len(leaves))
+    pairs = zip(leaves, keys, strict=True)
+    found = [leaf + 0.3 * jax.random.normal(key, leaf.shape) for leaf, key in pairs]
+    return eqx.combine(jax.tree.unflatten(structure, found), rest)
+
+
+def make(pathway, correction, mode, activation="tanh", depth=2, **options):
+    network = enriched_network(
+        jax.random.key(1),
+        D,
+        (8,) * depth,
+        C,
+        pathway={"kind": pathway[0], **pathway[1]},
+        correction={"kind": correction[0], **correction[1]},
+        mode=mode,
+        activation=make_activation(activation),
+        **options,
+    )
+    task = gaussian(n_samples=N, n_inputs=network.layers[0].n_inputs, n_outputs=C, seed=2)
+    return make_system(moved(network), task, coordinates="weights")
+
+
+def close(found, wanted):
+    scale = float(jnp.max(jnp.abs(wanted))) + 1e-300
+    np.testing.assert_allclose(found, wanted, rtol=RTOL, atol=RTOL * scale)
+
+
+@eqx.filter_jit
+def both_sides(system, vector):
+    """What the library says, and automatic differentiation of the whole network."""
+    state, rest = system.start.partition()
+    outputs = lambda state: eqx.combine(state, rest)(system.inputs)  # noqa: E731
+    jacobian = jax.jacrev(outputs)(state)
+    kernels = []
+    for i in system.fields(state).trained:
+        layer = jacobian.layers[i]
+        rows = [leaf.reshape(N, C, -1) for leaf in jax.tree.leaves(layer)]
+        whole = jnp.concatenate([jnp.zeros((N, C, 1)), *rows], axis=2)
+        kernels.append(jnp.einsum("mcp,nep->mcne", whole, whole))
+    gradient = jax.grad(lambda state: 0.5 * jnp.sum((outputs(state) - system.targets) ** 2))(state)
+    fields = system.fields(state)
+    found = fields.layer_kernels, fields.kernel_product()(vector), fields.gradient()
+    return found, (jnp.stack(kernels), gradient)
+
+
+def check(system):
+    vector = jax.random.normal(jax.random.key(5), (N, C))
+    (kernels, product, gradient), (wanted, slope) = both_sides(system, vector)
+    for one, two in zip(kernels, wanted, strict=True):
+        close(one, two)
+    close(jnp.sum(kernels, axis=0), jnp.sum(wanted, axis=0))
+    close(product, jnp.einsum("lmcne,ne->mc", wanted, vector))
+    assert jax.tree.structure(gradient) == jax.tree.structure(slope)
+    for one, two in zip(jax.tree.leaves(gradient), jax.tree.leaves(slope), strict=True):
+        close(one, two)
+
+
+@pytest.mark.parametrize("mode", ["outside", "inside"])
+@pytest.mark.parametrize("pathway", PATHS, ids=str)
+def test_kernels_of_whole_networks_beside_a_bottleneck(pathway, mode):
+    check(make(pathway, EXTRAS[2], mode))
+
+
+@pytest.mark.parametrize("mode", ["outside", "inside"])
+@pytest.mark.parametrize("correction", EXTRAS, ids=str)
+def test_kernels_of_whole_networks_of_every_correction(correction, mode):
+    check(make(("orthogonal", {}), correction, mode, activation="gelu", alpha=0.7))
+
+
+def test_every_correction_has_a_case():
+    assert {kind for kind, _ in EXTRAS} == set(CORRECTIONS)
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"alpha_each": True},
+        {"train_alpha": False},
+        {"train_pathway": False},
+        {"bias": False, "readout_bias": False},
+        {"embedding": "fixed", "train_readout": False},
+        {"embedding": "none", "alpha": "depth"},
+    ],
+    ids=str,
+)
+def test_kernels_of_what_is_held_still_are_left_out(options):
+    if options.get("embedding") == "none":
+        network = enriched_network(
+            jax.random.key(1), 8, (8, 8), C, correction="gated", alpha=options["alpha"]
+        )
+        assert float(network.layers[0].alpha) == pytest.approx(2**-0.5)
+        task = gaussian(n_samples=N, n_inputs=8, n_outputs=C, seed=2)
+        return check(make_system(moved(network), task, coordinates="weights"))
+    return check(make(("dense", {}), ("gated", {"rank": 2}), "outside", **options))
+
+
+def test_four_unlike_layers():
+    one = make(("orthogonal", {}), EXTRAS[2], "outside").start.layers[1]
+    two = make(("lowrank_diag", {}), EXTRAS[4], "inside").start.layers[1]
+    three = make(("circulant", {}), EXTRAS[1], "outside").start.layers[1]
+    four = make(("spectral", {"bound": 0.9}), EXTRAS[0], "outside").start.layers
+    network = Network((four[0], one, two, three, four[1], four[-1]))
+    task = gaussian(n_samples=N, n_inputs=D, n_outputs=C, seed=2)
+    check(make_system(network, task, coordinates="weights"))
+
+
+@pytest.mark.parametrize("mode", ["outside", "inside"])
+@pytest.mark.parametrize("activation", ["tanh", "relu"])
+@pytest.mark.parametrize("case", range(6))
+def test_field_laws_are_the_motion_of_the_fields(case, activation, mode):
+    paths = ["orthogonal", "dense", "lowrank_diag", "circulant", "spectral", "diagonal"]
+    system = make((paths[case], {}), EXTRAS[case], mode, activation, depth=3)
+    state = system.initial_state()
+    fields = system.fields(state)
+
+    def seen(state):
+        made = system.fields(state)
+        return [trace.pre for trace in made.traces], list(made.conj)
+
+    pres, conjs = jax.jvp(seen, (state,), (system.velocity(state),))[1]
+    for one, two in zip(forward_law(fields), pres, strict=True):
+        close(one.total, two)
+    for one, two in zip(conjugate_law(fields), conjs, strict=True):
+        close(one.total, two)
+
+
+@pytest.mark.parametrize("mode", ["outside", "inside"])
+@pytest.mark.parametrize("correction", EXTRAS, ids=str)
+def test_lipschitz_bound_holds(correction, mode):
+    layer = make(("orthogonal", {"gain": 1.5}), correction, mode, "gelu").start.layers[1]
+    act = 2.0 * jax.random.normal(jax.random.key(3), (40, 8))
+    jacobians = jax.vmap(jax.jacfwd(lambda one: layer.forward(one[None]).act[0]))(act)
+    steepest = np.linalg.svd(jacobians, compute_uv=False).max()
+    assert steepest <= float(layer.lipschitz()) * (1 + 1e-12)
+
+
+def test_frozen_frames_do_not_move_under_weight_decay():
+    import optax
+
+    system = make(("orthogonal", {}), EXTRAS[2], "outside")
+    state = system.initial_state()
+    optimiser = optax.adamw(0.01, weight_decay=0.1)
+    updates, _ = optimiser.update(system.velocity(state), optimiser.init(state), state)
+    after = system.network(optax.apply_updates(state, updates))
+    for one, two in zip(system.start.layers[1:-1], after.layers[1:-1], strict=True):
+        np.testing.assert_array_equal(one.pathway.frame, two.pathway.frame)
+        square = two.matrix() @ two.matrix().T
+        np.testing.assert_allclose(square, np.eye(8), atol=1e-14)

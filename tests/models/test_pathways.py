@@ -1,0 +1,103 @@
+"""Pathways: each closed form against automatic differentiation of the matrix alone."""
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from support.pathways import CASES, moved_pathway
+
+from gramdyn._errors import InputError
+from gramdyn.kernels import as_matrix
+from gramdyn.models import PATHWAYS, make_pathway
+from gramdyn.models.pathway import AbstractPathway, generic_kernel, split
+
+# float64 rounding of sums of some dozen terms; measured worst 2e-15.
+RTOL = 1e-12
+N_SAMPLES, N_OUTPUTS = 5, 2
+
+
+def close(found, wanted, rtol=RTOL):
+    scale = float(jnp.max(jnp.abs(wanted))) + 1e-300
+    np.testing.assert_allclose(found, wanted, rtol=rtol, atol=rtol * scale)
+
+
+def rows(n_out, n_in):
+    keys = jax.random.split(jax.random.key(9), 3)
+    act = jax.random.normal(keys[0], (N_SAMPLES, n_in))
+    sens = jax.random.normal(keys[1], (N_SAMPLES, N_OUTPUTS, n_out))
+    return act, sens, jax.random.normal(keys[2], (N_SAMPLES, n_out))
+
+
+def test_every_pathway_has_a_case():
+    assert {kind for kind, *_ in CASES} == set(PATHWAYS)
+
+
+@pytest.mark.parametrize("case", CASES, ids=str)
+class TestCases:
+    def test_products_are_those_of_the_matrix(self, case):
+        pathway = moved_pathway(*case)
+        matrix = pathway.matrix()
+        act, sens, _ = rows(*matrix.shape)
+        close(pathway(act), act @ matrix.T)
+        close(pathway.pull(sens), sens @ matrix)
+
+    def test_kernel_is_that_of_the_derivatives_of_the_matrix(self, case):
+        pathway = moved_pathway(*case)
+        act, sens, _ = rows(*pathway.matrix().shape)
+        found = eqx.filter_jit(type(pathway).kernel)(pathway, act, sens)
+        close(found, generic_kernel(pathway, act, sens))
+
+    def test_own_field_laws_are_those_of_the_induced_metric(self, case):
+        pathway = moved_pathway(*case)
+        act, sens, drive = rows(*pathway.matrix().shape)
+        moved = pathway.moved(drive.T @ act)
+        kind = AbstractPathway
+        close(pathway.moved(drive.T @ act), kind.moved(pathway, drive.T @ act))
+        close(pathway.learn_pre(2.0 * act, act, drive), 2.0 * act @ moved.T)
+        close(pathway.learn_conj(sens, act, drive), sens @ moved)
+
+    def test_lipschitz_bound_is_the_largest_singular_value(self, case):
+        pathway = moved_pathway(*case)
+        wanted = np.linalg.svd(pathway.matrix(), compute_uv=False)[0]
+        np.testing.assert_allclose(pathway.lipschitz(), wanted, rtol=1e-12)
+
+    def test_frozen_arrays_are_no_part_of_what_trains(self, case):
+        pathway = moved_pathway(*case)
+        trained, rest = split(pathway)
+        for name in pathway.frozen:
+            part = pathway
+            for step in name.split("."):
+                part = getattr(part, step)
+            leaves = [] if part is None else jax.tree.leaves(part)
+            assert all(any(leaf is one for one in jax.tree.leaves(rest)) for leaf in leaves)
+        sizes = sum(leaf.size for leaf in jax.tree.leaves(trained))
+        kernel = as_matrix(pathway.kernel(*rows(*pathway.matrix().shape)[:2]))
+        assert np.linalg.matrix_rank(kernel) <= sizes
+        assert eqx.combine(trained, rest).matrix().shape == pathway.matrix().shape
+
+    def test_float32_stays_float32(self, case):
+        kind, n_out, n_in, options = case
+        made = make_pathway(kind, n_out, n_in, key=jax.random.key(0), dtype="float32", **options)
+        assert made.matrix().dtype == jnp.float32
+        act, sens, drive = (one.astype(jnp.float32) for one in rows(n_out, n_in))
+        assert made(act).dtype == made.kernel(act, sens).dtype == jnp.float32
+        assert made.learn_pre(act, act, drive).dtype == jnp.float32
+
+
+def test_unknown_kinds_options_and_sizes_are_told():
+    key = jax.random.key(0)
+    with pytest.raises(InputError, match="Unknown pathway `densé`"):
+        make_pathway("densé", 4, 4, key=key)
+    with pytest.raises(InputError, match="Unknown option of pathway dense `rank`"):
+        make_pathway("dense", 4, 4, key=key, rank=2)
+    with pytest.raises(InputError, match="be equal for this pathway"):
+        make_pathway("circulant", 4, 5, key=key)
+    with pytest.raises(InputError, match="power of 2"):
+        make_pathway("butterfly", 6, 6, key=key)
+    with pytest.raises(InputError, match="divide"):
+        make_pathway("block", 6, 6, key=key, blocks=4)
+    with pytest.raises(InputError, match="at most 4"):
+        make_pathway("lowrank", 4, 8, key=key, rank=5)
+    with pytest.raises(InputError, match="left out for method cayley"):
+        make_pathway("orthogonal", 4, 4, key=key, reflectors=2)
