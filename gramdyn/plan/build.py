@@ -24,16 +24,18 @@ from gramdyn.models.activations import make_activation
 from gramdyn.models.autoencoder import init_autoencoder
 from gramdyn.models.balanced import along_modes, balance
 from gramdyn.models.convolution import convolutional_network
+from gramdyn.models.enriched_network import enriched_network
 from gramdyn.models.init import Padded, init_network, layer_stds
 from gramdyn.models.network import Network
 from gramdyn.models.thin import thin_network, widen
-from gramdyn.plan.config import Config, float_keys
-from gramdyn.plan.parts import NetworkConfig, RecordConfig, RelativeStep, Strict
+from gramdyn.plan.config import Config
+from gramdyn.plan.kinds import RelativeStep, Strict, float_keys
+from gramdyn.plan.parts import ENRICHED, NetworkConfig, RecordConfig
 from gramdyn.plan.views import VaeStart, view_of
 from gramdyn.systems.base import AbstractSystem
 
 # Keys of a network's configuration that are numbers in the compiled program, not part of it.
-NETWORK_NUMBERS = ("weight_scale", "output_scale", "input_scale", "beta")
+NETWORK_NUMBERS = ("weight_scale", "output_scale", "input_scale", "beta", "alpha")
 
 
 def build_task(config: Config) -> Task:
@@ -141,8 +143,35 @@ def build_convolutional(
     return convolutional_network(key, (side, side, 1), widths, data.n_outputs, **options)
 
 
+def build_enriched(
+    config: Config,
+    key: Any,
+    data: Task,
+    numbers: dict[str, Any],
+    widths: tuple[int, ...],
+    padded: None,
+) -> Network:
+    """The network of structured layers of a job at t = 0, with the job's numbers."""
+    network = config.network
+    options = _init_options(network, data, numbers)
+    for name in ("input_scale", "parametrization"):
+        del options[name]
+    for name in ENRICHED:
+        part = getattr(network, name)
+        if isinstance(part, Strict):
+            own = {key: numbers.get(f"network.{name}.{key}", value) for key, value in part}
+            options[name] = own
+        elif part is not None:
+            options[name] = numbers.get(f"network.{name}", part)
+    return enriched_network(key, data.n_inputs, widths, data.n_outputs, **options)
+
+
 # What builds networks of a kind of their own.
-_BUILDERS: dict[str, Any] = {"convolutional": build_convolutional, "vae": build_autoencoder}
+_BUILDERS: dict[str, Any] = {
+    "convolutional": build_convolutional,
+    "enriched": build_enriched,
+    "vae": build_autoencoder,
+}
 
 
 def _build_thin(network: NetworkConfig, key: Any, data: Any, scale: Any) -> Network:
@@ -177,13 +206,13 @@ def build_scheme(config: Strict, numbers: dict[str, Any]) -> AbstractScheme:
 def numbers_of(config: Config) -> dict[str, float]:
     """The numbers of a job that are arrays in the compiled program, by dotted key."""
     given = {f"network.{key}": getattr(config.network, key) for key in NETWORK_NUMBERS}
-    found = {key: value for key, value in given.items() if value is not None}
-    for key in float_keys(config.scheme):
-        value = getattr(config.scheme, key)
-        if value is not None:
-            value = value.relative if isinstance(value, RelativeStep) else value
-            found[f"scheme.{key}"] = float(value)
-    return found
+    parts = {"scheme": config.scheme}
+    parts |= {f"network.{key}": getattr(config.network, key) for key in ("pathway", "correction")}
+    for where, part in parts.items():
+        if part is not None:
+            given |= {f"{where}.{key}": getattr(part, key) for key in float_keys(part)}
+    plain = {k: v.relative if isinstance(v, RelativeStep) else v for k, v in given.items()}
+    return {k: float(v) for k, v in plain.items() if isinstance(v, int | float)}
 
 
 # By name: a process may have chosen another, and a seed would mean another network there.

@@ -1,96 +1,31 @@
 """The configuration of a sweep: one YAML file, typed, checked whole before anything runs."""
 
 import hashlib
-import inspect
 import json
-from collections.abc import Callable, Sequence
-from functools import cache
-from typing import Annotated, Any, Literal, NoReturn, get_args
+from collections.abc import Sequence
+from typing import Any, Literal, NoReturn
 
-from pydantic import (
-    BaseModel,
-    BeforeValidator,
-    Field,
-    SerializeAsAny,
-    create_model,
-    model_validator,
-)
+from pydantic import BaseModel, Field, model_validator
 from pydantic_core import PydanticCustomError
 
-from gramdyn._checks import nearest
-from gramdyn._types import Scalar
-from gramdyn.data.registry import TASKS
-from gramdyn.dynamics.registry import SCHEMES
-from gramdyn.dynamics.schemes import Step
 from gramdyn.models.balanced import INITS
 from gramdyn.models.convolution import LAWS as CONVOLUTION_LAWS
 from gramdyn.models.init import PARAMETRIZATIONS
 from gramdyn.models.thin import READOUT_LAWS
 from gramdyn.plan.axes import Axis
+from gramdyn.plan.kinds import HOMES, RelativeStep, Strict, model_of, of_kind
 from gramdyn.plan.parts import (
     RUNNING,
     LossConfig,
     NetworkConfig,
-    Positive,
     RecordConfig,
-    RelativeStep,
     RuntimeConfig,
-    StepSize,
-    Strict,
     one_of,
 )
 from gramdyn.systems.make import COORDINATES
 
-# Parts whose `kind` names a function of a registry, and the keys they have beside its arguments.
-_KINDS: dict[str, tuple[Any, tuple[tuple[str, Any], ...]]] = {
-    "task": (TASKS, ()),
-    "scheme": (
-        SCHEMES,
-        (
-            ("n_steps", (Annotated[int, Field(ge=1, lt=2**31)], ...)),
-            ("batch_size", (Positive | None, None)),
-        ),
-    ),
-}
-
-
-def _of_kind(home: str) -> Any:
-    """A mapping whose `kind` names a function of a registry, its other keys the arguments."""
-    registry, extra = _KINDS[home]
-
-    def check(value: Any) -> Any:
-        if isinstance(value, BaseModel):
-            return value
-        known = isinstance(value, dict) and isinstance(value.get("kind"), str)
-        if not known or value["kind"] not in registry:
-            given = value.get("kind") if isinstance(value, dict) else value
-            text = f"unknown {home} {given!r}; {nearest(str(given), registry)}"
-            raise PydanticCustomError("unknown_kind", "{text}", {"text": text, "where": "kind"})
-        name = value["kind"]
-        return _model_of(name, registry[name], extra, home).model_validate(value)
-
-    return Annotated[SerializeAsAny[Strict], BeforeValidator(check)]
-
-
-# What a file may give where a function takes an array too.
-_PLAIN: dict[Any, Any] = {Step: StepSize, Scalar: float, Scalar | None: float | None}
-
-
-@cache
-def _model_of(
-    name: str, function: Callable[..., Any], extra: tuple[tuple[str, Any], ...], home: str
-) -> type[Strict]:
-    """The model of a function's keyword arguments, from its signature."""
-    fields: dict[str, Any] = {"kind": (Literal[name], ...), **dict(extra)}
-    for param in inspect.signature(function).parameters.values():
-        annotation = _PLAIN.get(param.annotation, param.annotation)
-        required = param.default is inspect.Parameter.empty
-        fields[param.name] = (annotation, ... if required else param.default)
-    return create_model(f"{name}_{home}", __base__=Strict, **fields)
-
-
-TaskConfig = _of_kind("task")
-SchemeConfig = _of_kind("scheme")
+TaskConfig = of_kind("task")
+SchemeConfig = of_kind("scheme")
 
 
 class Config(Strict):
@@ -118,6 +53,8 @@ class Config(Strict):
             _check_vae(self)
         elif self.network.kind == "convolutional":
             _check_convolutional(self)
+        elif self.network.kind == "enriched":
+            _check_enriched(self)
         elif self.coordinates == "moments":
             _check_moments(self.network, self.loss)
         elif self.on_population or self.starts_thin:
@@ -211,6 +148,21 @@ def _check_convolutional(config: Config) -> None:
         _refuse("coordinates", "must be weights, on samples, with kind convolutional")
 
 
+def _check_enriched(config: Config) -> None:
+    """Refuse what structured layers have no use for."""
+    network = config.network
+    plain = {"init": "gaussian", "input_scale": 1.0, "parametrization": "standard"}
+    for key, wanted in plain.items():
+        if (given := getattr(network, key)) != wanted:
+            _refuse(f"network.{key}", f"must be {wanted} with kind enriched, but is {given}")
+    if network.depth == 0:
+        _refuse("network.depth", "must be at least 1 with kind enriched")
+    if isinstance(network.bias, tuple):
+        _refuse("network.bias", "must be one for all layers with kind enriched")
+    if config.coordinates not in ("auto", "weights") or config.on_population:
+        _refuse("coordinates", "must be weights, on samples, with kind enriched")
+
+
 def _check_moments(network: NetworkConfig, loss: LossConfig) -> None:
     """Refuse what is no linear network under squared loss, or no start of one."""
     needs = "coordinates moments need a linear network without bias or centring"
@@ -272,19 +224,18 @@ def _refuse(where: str, text: str) -> NoReturn:
 def known_keys(path: Sequence[Any], data: Any) -> list[str]:
     """Keys that a configuration may have below a path of keys, as far as its kinds are known."""
     model: Any = Config
-    for part in path:
+    for i, part in enumerate(path):
         data = data.get(part) if isinstance(data, dict) else None
-        model = _model_below(model, part, data)
+        model = _model_below(model, ".".join(map(str, path[: i + 1])), part, data)
         if model is None:
             return []
     return list(model.model_fields)
 
 
-def _model_below(model: type[BaseModel], key: Any, data: Any) -> type[BaseModel] | None:
-    if model is Config and key in _KINDS and isinstance(data, dict):
-        registry, extra = _KINDS[key]
+def _model_below(model: type[BaseModel], where: str, key: Any, data: Any) -> type[BaseModel] | None:
+    if where in HOMES and isinstance(data, dict):
         kind = data.get("kind")
-        return _model_of(kind, registry[kind], extra, key) if kind in registry else None
+        return model_of(where, kind) if kind in HOMES[where].registry else None
     field = model.model_fields.get(key)
     inner = field.annotation if field else None
     return inner if isinstance(inner, type) and issubclass(inner, BaseModel) else None
@@ -293,9 +244,3 @@ def _model_below(model: type[BaseModel], key: Any, data: Any) -> type[BaseModel]
 def digest_of(data: Any) -> str:
     """sha256 over sorted JSON."""
     return hashlib.sha256(json.dumps(data, sort_keys=True).encode()).hexdigest()
-
-
-def float_keys(scheme: Strict) -> tuple[str, ...]:
-    """Keys of a scheme's configuration that hold floats, so that they may be array axes."""
-    given = {name: field.annotation for name, field in type(scheme).model_fields.items()}
-    return tuple(name for name, kind in given.items() if kind is float or float in get_args(kind))

@@ -49,15 +49,17 @@ def group_jobs(
 
 def _signature(cell: Cell, task: Task) -> str:
     """Everything but the widths that changes the compiled program, as text."""
-    data = cell.config.resolved()
+    data: Any = cell.config.resolved()
     for part in ("task", "seed", "sweep"):
         data.pop(part)
     for key in _WIDTHS:
         data["network"].pop(key)
     for key in cell.numbers:
-        part, name = key.split(".")
-        is_relative = isinstance(data[part][name], dict)
-        data[part][name] = "relative" if is_relative else "number"
+        *path, name = key.split(".")
+        part = data
+        for step in path:
+            part = part[step]
+        part[name] = "relative" if isinstance(part[name], dict) else "number"
     depth = len(cell.config.network.layer_widths)
     return json.dumps([data, depth, view_of(cell.config).shape(task)], sort_keys=True)
 

@@ -14,6 +14,7 @@ from gramdyn.data.task import Task
 from gramdyn.plan.axes import MOST
 from gramdyn.plan.build import build_scheme, build_task, numbers_of
 from gramdyn.plan.config import Config
+from gramdyn.plan.kinds import HOMES, model_of
 from gramdyn.plan.load import explain, set_key
 
 
@@ -120,12 +121,26 @@ def _configure(base: dict[str, Any], own: dict[str, Any]) -> Config:
     data = json.loads(json.dumps(base))
     for key, value in own.items():
         set_key(data, key.split("."), value, f"sweep.{key}")
+    _forget_other_kinds(data, own)
     try:
         return Config.model_validate(data)
     except ValidationError as error:
         told = ", ".join(f"{key}={value}" for key, value in own.items())
         lines = explain(error, data, "sweep")
         raise ConfigError([f"{line} (at {told})" for line in lines]) from None
+
+
+def _forget_other_kinds(data: dict[str, Any], own: dict[str, Any]) -> None:
+    """Where an axis says the kind of a part, drop the options that this kind does not have."""
+    for where, home in HOMES.items():
+        kind = own.get(f"{where}.kind")
+        if kind not in home.registry:
+            continue
+        part = data
+        for step in where.split("."):
+            part = part[step]
+        for key in set(part) - set(model_of(where, kind).model_fields):
+            del part[key]
 
 
 def _check_seed(seed: Any) -> int:

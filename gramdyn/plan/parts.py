@@ -2,21 +2,18 @@
 
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
+from pydantic import BeforeValidator, Field, model_validator
 from pydantic_core import PydanticCustomError
 
 from gramdyn._checks import nearest
 from gramdyn.models.activations import ACTIVATIONS
 from gramdyn.models.balanced import INITS
+from gramdyn.models.enriched import MODES
+from gramdyn.models.enriched_network import ALPHAS, EMBEDDINGS
 from gramdyn.models.init import PARAMETRIZATIONS
 from gramdyn.models.thin import READOUT_LAWS
+from gramdyn.plan.kinds import Positive, Strict, of_kind
 from gramdyn.systems.losses import LOSSES, REDUCTIONS
-
-
-class Strict(BaseModel):
-    """A part of a configuration: no unknown keys, not changed once made."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
 
 def one_of(kind: str, allowed: Any) -> Any:
@@ -31,25 +28,15 @@ def one_of(kind: str, allowed: Any) -> Any:
     return Annotated[str, BeforeValidator(check)]
 
 
-Positive = Annotated[int, Field(ge=1)]
-
-
-class RelativeStep(Strict):
-    """`{relative: 0.5}`: a share of 1 / (s lambda_max(K(0))) of each run."""
-
-    relative: float = Field(gt=0)
-
-
-def _step(value: Any) -> Any:
-    if isinstance(value, dict | RelativeStep):
-        return RelativeStep.model_validate(value)
-    good = isinstance(value, int | float) and not isinstance(value, bool) and value > 0
-    if not good:
-        raise PydanticCustomError("step", "must be a number above 0 or {relative: number}")
-    return float(value)
-
-
-StepSize = Annotated[float | RelativeStep, BeforeValidator(_step)]
+def _alpha(value: Any) -> Any:
+    if value is None:
+        return None
+    named = isinstance(value, str)
+    good = isinstance(value, int | float) and not isinstance(value, bool)
+    if not good and not (named and value in ALPHAS):
+        told = f"must be a number or one of {', '.join(ALPHAS)}"
+        raise PydanticCustomError("alpha", "{told}", {"told": told})
+    return value if named else float(value)
 
 
 def _biases(value: Any) -> Any:
@@ -60,12 +47,20 @@ def _biases(value: Any) -> Any:
     return tuple(value) if listed else value
 
 
+# Keys that only networks of enriched layers have.
+ENRICHED = (
+    *("pathway", "correction", "mode", "embedding"),
+    *("alpha", "alpha_each", "train_alpha", "train_pathway"),
+)
+
+
 class NetworkConfig(Strict):
     """A network of dense layers. Give `width` and `depth`, or `widths` layer by layer.
 
     Attributes:
         kind: "dense"; "residual": hidden layers after the first add what enters them; "vae": two
-            dense networks, an encoder of these widths and a decoder with them in reverse.
+            dense networks, an encoder of these widths and a decoder with them in reverse;
+            "enriched": structured layers between an embedding of the first width and a readout.
         depth: Number of hidden layers; 0 is a linear map alone, in moment coordinates.
         init: "gaussian"; or, for linear networks in moment coordinates, "balanced" (factors of one
             Gaussian map) or "aligned" (factors along the target's singular vectors); or, for both
@@ -76,9 +71,18 @@ class NetworkConfig(Strict):
         stride: Positions from one patch to the next; 1 by default.
         latent: Numbers of an autoencoder's code.
         beta: Factor on the divergence of an autoencoder's codes; 1 by default.
+        pathway: Structure of the matrices of enriched layers, a name or `{kind: ..., options}`;
+            orthogonal by default.
+        correction: What is added to them, as `pathway`; nothing by default.
+        mode: Where it is added: outside the activation, or inside.
+        alpha: Gain of the correction, 0.1 by default, or rezero, depth or inverse_depth.
+        alpha_each: One gain a neuron in place of one a layer.
+        train_alpha: Whether gains train; true by default.
+        train_pathway: Whether pathways train; true by default.
+        embedding: Whether there is one, and trains: trained, fixed or none.
     """
 
-    kind: Literal["dense", "residual", "convolutional", "vae"] = "dense"
+    kind: Literal["dense", "residual", "convolutional", "vae", "enriched"] = "dense"
     width: Positive | None = None
     depth: Annotated[int, Field(ge=0)] | None = None
     widths: tuple[Positive, ...] | None = Field(default=None, min_length=1)
@@ -98,6 +102,14 @@ class NetworkConfig(Strict):
     stride: Positive | None = None
     latent: Positive | None = None
     beta: float | None = Field(default=None, ge=0)
+    pathway: of_kind("network.pathway") = None  # type: ignore[valid-type]
+    correction: of_kind("network.correction") = None  # type: ignore[valid-type]
+    mode: one_of("mode", MODES) | None = None  # type: ignore[valid-type]
+    alpha: Annotated[float | str | None, BeforeValidator(_alpha)] = None
+    alpha_each: bool | None = None
+    train_alpha: bool | None = None
+    train_pathway: bool | None = None
+    embedding: one_of("embedding", EMBEDDINGS) | None = None  # type: ignore[valid-type]
 
     @model_validator(mode="after")
     def _check(self) -> "NetworkConfig":
@@ -113,6 +125,7 @@ class NetworkConfig(Strict):
             raise ValueError("residual layers need equal widths")
         homes = dict.fromkeys(("latent", "beta"), "vae")
         homes |= dict.fromkeys(("side", "stride"), "convolutional")
+        homes |= dict.fromkeys(ENRICHED, "enriched")
         for key, home in homes.items():
             if self.kind != home and getattr(self, key) is not None:
                 raise ValueError(f"`{key}` belongs to kind {home}")

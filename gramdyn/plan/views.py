@@ -183,6 +183,7 @@ def _on_images(
 # Views of networks of a kind of their own, whatever their coordinates.
 _OF_KINDS = {
     "convolutional": replace(_SAMPLES, unpadded="of convolutions"),
+    "enriched": replace(_SAMPLES, unpadded="of structured layers"),
     "vae": View(
         _images,
         lambda task: task.n_samples,

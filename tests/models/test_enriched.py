@@ -118,7 +118,7 @@ def test_every_correction_has_a_case():
 def test_kernels_of_what_is_held_still_are_left_out(options):
     if options.get("embedding") == "none":
         network = enriched_network(
-            jax.random.key(1), 8, (8, 8), C, correction="gated", alpha=options["alpha"]
+            jax.random.key(1), 8, (8, 8), C, correction="gated", **options
         )
         assert float(network.layers[0].alpha) == pytest.approx(2**-0.5)
         task = gaussian(n_samples=N, n_inputs=8, n_outputs=C, seed=2)
