@@ -36,6 +36,7 @@ from gramdyn.models.free_pathways import (
     Shaped,
     Toeplitz,
 )
+from gramdyn.models.gram_orthogonal import GramOrthogonal
 from gramdyn.models.infinite_width import limit_kernels
 from gramdyn.models.init import PARAMETRIZATIONS, init_network
 from gramdyn.models.layers import AbstractLayer, Dense, GramDense, Trace
@@ -76,6 +77,7 @@ __all__ = [
     "EnrichedLayer",
     "Gated",
     "GramDense",
+    "GramOrthogonal",
     "Identity",
     "IdentityCorrection",
     "LowRank",

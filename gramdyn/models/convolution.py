@@ -135,6 +135,10 @@ class Convolution(AbstractLayer):
         """Not to be had: the kernel is a sum over pairs of positions, no product of two Grams."""
         raise InputError("A convolution has no one Gram of inputs, but one a pair of positions.")
 
+    def lipschitz(self) -> Float[Array, ""]:
+        """Not to be had: its matrix multiplies patches, which overlap."""
+        raise InputError("A convolution has no bound by the largest singular value of its filters.")
+
     def by_weights(self, trace: Trace, sens: Float[Array, "n C N"]) -> Float[Array, "n C Q"]:
         """Each output's gradient by the trained numbers: sum over positions of sens patch^T."""
         assert trace.inputs is not None

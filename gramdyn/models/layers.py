@@ -202,6 +202,15 @@ class AbstractLayer(eqx.Module):
         leaves = jax.tree.leaves(self.gradient(trace, drive))
         return jnp.sum(jnp.stack([jnp.sum(leaf**2) for leaf in leaves]))
 
+    def conserved(self) -> Float[Array, " k"]:
+        """Numbers of this layer that gradient flow leaves as they are; none by default."""
+        return jnp.zeros(0)
+
+    def lipschitz(self) -> Float[Array, ""]:
+        """Bound on |h' - g'| / |h - g|: Lip_phi sigma_1 of the matrix, and 1 for what skips it."""
+        bound = self.activation.lipschitz * jnp.linalg.norm(self.matrix(), 2)
+        return bound + 1 if self.skips else bound
+
     def step_flops(self, n_samples: int, *, first: bool) -> int:
         """Operations of this layer's share of one gradient step: forward, back, gradient."""
         arrays = [leaf for leaf in jax.tree.leaves(self) if eqx.is_array(leaf) and leaf.ndim > 0]
@@ -349,6 +358,10 @@ class GramDense(AbstractLayer):
     def matrix(self) -> Float[Array, "N N_in"]:
         """Not to be had: the weights are not carried."""
         raise NotImplementedError("A layer in Gram coordinates carries no weights.")
+
+    def lipschitz(self) -> Float[Array, ""]:
+        """Not to be had without weights."""
+        raise InputError("A layer in Gram coordinates carries no weights: set coordinates weights.")
 
     def learn_pre(
         self, act: Float[Array, "n N_in"] | None, trace: Trace, drive: Pulled

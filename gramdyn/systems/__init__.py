@@ -22,6 +22,7 @@ from gramdyn.systems.make import (
 from gramdyn.systems.moments import MomentFields, MomentSystem
 from gramdyn.systems.network import NetworkSystem
 from gramdyn.systems.network_fields import NetworkFields
+from gramdyn.systems.orthogonal import OrthogonalSystem, make_orthogonal_system
 from gramdyn.systems.planted import PlantedFields, PlantedSystem
 from gramdyn.systems.planted_samples import SampledSystem
 from gramdyn.systems.planted_view import PlantedView
@@ -44,6 +45,7 @@ __all__ = [
     "MomentSystem",
     "NetworkFields",
     "NetworkSystem",
+    "OrthogonalSystem",
     "PlantedFields",
     "PlantedSystem",
     "PlantedView",
@@ -61,6 +63,7 @@ __all__ = [
     "make_field_system",
     "make_loss",
     "make_moment_system",
+    "make_orthogonal_system",
     "make_planted_system",
     "make_system",
     "make_vae_system",

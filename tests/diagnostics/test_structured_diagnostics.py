@@ -1,0 +1,93 @@
+"""What structures conserve, by an integrator of known order; bounds against what is seen."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+import gramdyn as gd
+from gramdyn.data import gaussian
+from gramdyn.models import enriched_network, make_activation
+
+D, C, N = 6, 2, 12
+HOLDS = {
+    "low-rank": ("lowrank", "none", {}),
+    "low-rank and diagonal": ("lowrank_diag", "none", {}),
+    "normalised": ({"kind": "spectral", "mode": "normalise"}, "none", {}),
+    "reflectors": ({"kind": "orthogonal", "method": "householder", "reflectors": 3}, "none", {}),
+    "shaped": ("shaped", "none", {}),
+    "bottleneck": ("dense", {"kind": "bottleneck", "rank": 2}, {"alpha": 0.6}),
+    "bottleneck inside": ("dense", {"kind": "bottleneck", "rank": 2}, {"mode": "inside"}),
+    "a gain a neuron": ("dense", {"kind": "bottleneck", "rank": 2}, {"alpha_each": True}),
+}
+
+
+def drift(pathway, correction, options, dt, n_steps, scheme=gd.RungeKutta4):
+    network = enriched_network(
+        jax.random.key(2), D, (8, 8), C, pathway=pathway, correction=correction, **options
+    )
+    task = gaussian(n_samples=N, n_inputs=D, n_outputs=C, seed=4, norm=D**0.5)
+    system = gd.make_system(network, task, loss=gd.SquaredLoss("mean"), coordinates="weights")
+    record = gd.Record(["structure_drift", "loss"], at=[0, n_steps])
+    found = gd.simulate(system, scheme(dt), n_steps, record).records
+    assert found["loss"][-1] < 0.95 * found["loss"][0]
+    # embedding and readout are free matrices, which conserve nothing of the kind by themselves
+    assert np.all(found["structure_drift"][:, [0, -1]] == 0)
+    return float(found["structure_drift"][-1].max())
+
+
+@pytest.mark.parametrize("name", HOLDS)
+def test_flow_conserves_what_the_structure_says(name):
+    # A normalised matrix slides along sigma_1 = sigma_2 later on, where its norm has a kink.
+    time = 0.5 if name == "normalised" else 4.0
+    coarse, fine = (drift(*HOLDS[name], dt, round(time / dt)) for dt in (0.05, 0.025))
+    assert fine < 1e-7
+    # Runge-Kutta 4: a drift of order dt^4 falls 16-fold.
+    assert 10 < coarse / fine < 40
+
+
+def test_descent_does_not_conserve_it():
+    assert drift(*HOLDS["normalised"], 0.1, 40, gd.GradientDescent) > 1e-5
+
+
+def test_structures_without_such_numbers_have_none():
+    clip = {"kind": "spectral", "mode": "clip"}
+    assert drift(clip, "none", {}, 0.1, 40) == 0
+    assert drift("dense", "bottleneck", {"train_alpha": False}, 0.1, 40) == 0
+
+
+def test_weights_of_a_normalised_matrix_grow_by_the_square_of_the_step():
+    network = enriched_network(
+        jax.random.key(2), D, (8,), C, pathway={"kind": "spectral", "mode": "normalise"}
+    )
+    task = gaussian(n_samples=N, n_inputs=D, n_outputs=C, seed=4)
+    system = gd.make_system(network, task, coordinates="weights")
+    state = system.initial_state()
+    move = system.velocity(state).layers[1].pathway.weight
+    after = gd.simulate(system, gd.GradientDescent(0.05), 1, gd.Record(["loss"])).state
+    squares = [jnp.sum(one.layers[1].pathway.weight ** 2) for one in (state, after)]
+    np.testing.assert_allclose(squares[1] - squares[0], 0.05**2 * jnp.sum(move**2), rtol=1e-10)
+
+
+@pytest.mark.parametrize("activation", ["tanh", "gelu", "leaky_relu"])
+def test_lipschitz_bounds_what_is_seen(activation):
+    phi = make_activation(activation, 1.7 if activation == "leaky_relu" else None)
+    network = enriched_network(
+        jax.random.key(2), D, (8, 8), C, correction="gated", activation=phi, alpha=0.5
+    )
+    task = gaussian(n_samples=N, n_inputs=D, n_outputs=C, seed=4, norm=2 * D**0.5)
+    system = gd.make_system(network, task, coordinates="weights")
+    found = gd.simulate(system, gd.GradientDescent(0.01), 1, gd.Record(["lipschitz"], at=[0]))
+    inputs = jnp.asarray(task.inputs)
+
+    def hidden(one):
+        return network.traces(one[None])[-2].act[0]
+
+    seen = np.linalg.svd(jax.vmap(jax.jacfwd(hidden))(inputs), compute_uv=False).max()
+    bound = float(found.records["lipschitz_product"][0])
+    assert seen <= bound
+    np.testing.assert_allclose(np.prod(found.records["lipschitz"][0]), bound, rtol=1e-12)
+    # For the embedding alone the bound is its norm, exactly.
+    first = float(found.records["lipschitz"][0, 0])
+    top = np.linalg.norm(network.layers[0].weight, 2)
+    np.testing.assert_allclose(first, phi.lipschitz * top, rtol=1e-12)
