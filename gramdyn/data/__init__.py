@@ -13,7 +13,9 @@ from gramdyn.data.orthogonal import orthogonal
 from gramdyn.data.planted_map import Population, planted_map, task_population
 from gramdyn.data.registry import TASKS, register_task
 from gramdyn.data.scaling import centre, norm_each, scale_inputs, whiten
+from gramdyn.data.spirals import spirals
 from gramdyn.data.swiss_roll import swiss_roll
+from gramdyn.data.tanh_teacher import tanh_teacher
 from gramdyn.data.task import HeldOut, Task, make_task
 
 __all__ = [
@@ -38,7 +40,9 @@ __all__ = [
     "planted_map",
     "register_task",
     "scale_inputs",
+    "spirals",
     "swiss_roll",
+    "tanh_teacher",
     "task_images",
     "task_moments",
     "task_population",

@@ -12,7 +12,9 @@ from gramdyn.data.modular_addition import modular_addition
 from gramdyn.data.monomials import monomials
 from gramdyn.data.orthogonal import orthogonal
 from gramdyn.data.planted_map import planted_map
+from gramdyn.data.spirals import spirals
 from gramdyn.data.swiss_roll import swiss_roll
+from gramdyn.data.tanh_teacher import tanh_teacher
 from gramdyn.data.task import Task
 
 TASKS: dict[str, Callable[..., Task]] = {
@@ -26,7 +28,9 @@ TASKS: dict[str, Callable[..., Task]] = {
     "monomials": monomials,
     "orthogonal": orthogonal,
     "planted_map": planted_map,
+    "spirals": spirals,
     "swiss_roll": swiss_roll,
+    "tanh_teacher": tanh_teacher,
 }
 
 

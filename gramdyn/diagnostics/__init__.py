@@ -12,6 +12,7 @@ from gramdyn.diagnostics import network as _network
 from gramdyn.diagnostics import operators as _operators
 from gramdyn.diagnostics import planted as _planted
 from gramdyn.diagnostics import planted_folds as _planted_folds
+from gramdyn.diagnostics import smoothness as _smoothness
 from gramdyn.diagnostics import structured as _structured
 from gramdyn.diagnostics import vae as _vae
 from gramdyn.diagnostics import weight_grams as _weight_grams
@@ -32,4 +33,4 @@ __all__ = [
 ]
 
 del _ansatz, _closure, _collapse, _currents, _features, _heldout, _limits, _linear, _network
-del _operators, _planted, _planted_folds, _structured, _vae, _weight_grams
+del _operators, _planted, _planted_folds, _smoothness, _structured, _vae, _weight_grams

@@ -6,6 +6,8 @@ from gramdyn.data import TASKS, Task, arrays, digits, make_task, mnist5k, regist
 
 SIZES = {"n_samples": 6, "seed": 1}
 OPTIONS = {
+    "spirals": {"n_samples": 6},
+    "tanh_teacher": {"n_samples": 6, "n_inputs": 3},
     "digits": SIZES,
     "mnist5k": SIZES,
     "gaussian": SIZES | {"n_inputs": 4},
@@ -38,7 +40,8 @@ def test_every_task_can_be_made_and_carries_its_name(name, arrays_file):
 
 def test_names():
     others = ["gaussian", "linear_map", "mnist5k", "modular_addition", "monomials", "orthogonal"]
-    assert sorted(TASKS) == ["arrays", "clusters", "digits", *others, "planted_map", "swiss_roll"]
+    others += ["planted_map", "spirals", "swiss_roll", "tanh_teacher"]
+    assert sorted(TASKS) == ["arrays", "clusters", "digits", *others]
     assert TASKS["digits"] is digits
     assert TASKS["mnist5k"] is mnist5k
     assert TASKS["arrays"] is arrays

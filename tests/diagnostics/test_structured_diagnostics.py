@@ -91,3 +91,46 @@ def test_lipschitz_bounds_what_is_seen(activation):
     first = float(found.records["lipschitz"][0, 0])
     top = np.linalg.norm(network.layers[0].weight, 2)
     np.testing.assert_allclose(first, phi.lipschitz * top, rtol=1e-12)
+
+
+def test_rise_of_the_loss_is_that_of_a_plain_loop():
+    network = enriched_network(jax.random.key(2), D, (8,), C)
+    task = gaussian(n_samples=N, n_inputs=D, n_outputs=C, seed=4, norm=D**0.5)
+    system = gd.make_system(network, task, coordinates="weights")
+    scheme = gd.GradientDescent(gd.Relative(2.4))  # above the edge of stability
+    record = gd.Record(["loss", "loss_rise"], every=1)
+    found = gd.simulate(system, scheme, 30, record).records
+    logs = np.log(found["loss"])
+    rise = np.concatenate([[0.0], np.cumsum(np.maximum(np.diff(logs), 0))])
+    assert rise[-1] > 0.1
+    with np.errstate(divide="ignore", invalid="ignore"):
+        wanted = np.where(logs[0] > logs, rise / (logs[0] - logs), np.where(rise > 0, np.inf, 0))
+    np.testing.assert_allclose(found["loss_rise"], wanted, rtol=1e-12)
+
+
+def test_accuracy_in_noise_is_that_of_a_plain_loop():
+    task = gd.spirals(n_samples=60, n_heldout=90)
+    network = enriched_network(jax.random.key(2), 8, (8,), 3)
+    system = gd.make_system(network, task, coordinates="weights")
+    noise = {"name": "noisy_accuracy", "noise": [0.0, 0.5], "draws": 3, "seed": 7}
+    options = {key: value for key, value in noise.items() if key != "name"}
+    made = gd.diagnostics.make_diagnostic("noisy_accuracy", **options)
+    record = gd.Record(["heldout_accuracy", made], at=[0, 20])
+    found = gd.simulate(system, gd.GradientDescent(0.1), 20, record)
+    end, answers = system.network(found.state), np.argmax(task.held_out.targets, axis=1)
+    shares = []
+    for size in (0.0, 0.5):
+        for key in jax.random.split(jax.random.key(7), 3):
+            moved = task.held_out.inputs + size * jax.random.normal(key, (90, 8))
+            shares.append(np.mean(np.argmax(end(moved), axis=1) == answers))
+    wanted = np.reshape(shares, (2, 3)).mean(axis=1)
+    np.testing.assert_allclose(found.records["noisy_accuracy"][-1], wanted, rtol=1e-12)
+    assert found.records["noisy_accuracy"][-1, 0] == found.records["heldout_accuracy"][-1]
+    assert wanted[0] > wanted[1]
+    with pytest.raises(gd.InputError, match="finite number >= 0"):
+        gd.diagnostics.make_diagnostic("noisy_accuracy", noise=[-0.1])
+    with pytest.raises(gd.InputError, match="list of standard deviations"):
+        gd.diagnostics.make_diagnostic("noisy_accuracy", noise="0.1")
+    bare = gd.make_system(network, gd.spirals(n_samples=60), coordinates="weights")
+    with pytest.raises(gd.InputError, match="the task has none"):
+        gd.simulate(bare, gd.GradientDescent(0.1), 1, gd.Record([made]))
