@@ -1,7 +1,7 @@
 """The task of telling the arms of a spiral apart."""
 
 import math
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from jaxtyping import Float, Int
@@ -54,27 +54,32 @@ def spirals(
     size = check_positive("scale", scale)
     frame, _ = np.linalg.qr(make_generator(seed, "frame").standard_normal((d, 2)))
     labels, others = np.repeat(np.arange(arms), n // arms), np.arange(n_heldout) % arms
-    draw = lambda labels, stream: (
-        size
-        * _plane(
-            labels, arms, turns, jitter, make_generator(seed, stream)
-        )
-    )
+    shape = _Arms(arms, turns, jitter, size)
+    held_out = None
+    if n_heldout:
+        new = shape.draw(others, make_generator(seed, "held-out"))
+        held_out = new @ frame.T, np.eye(arms)[others]
     return make_task(
-        draw(labels, "inputs") @ frame.T,
+        shape.draw(labels, make_generator(seed, "inputs")) @ frame.T,
         np.eye(arms)[labels],
         labels=labels,
         name="spirals",
         notes=(("turns", float(turns)), ("jitter", float(jitter)), ("seed", seed)),
-        held_out=(draw(others, "held-out") @ frame.T, np.eye(arms)[others]) if n_heldout else None,
+        held_out=held_out,
     )
 
 
-def _plane(
-    labels: Int[np.ndarray, " n"], arms: int, turns: float, jitter: float, generator: Any
-) -> Float[np.ndarray, "n 2"]:
-    """Points in the plane, before the scale."""
-    t = generator.uniform(0.25, 1.0, len(labels))
-    angle = 2 * math.pi * (turns * t + labels / arms)
-    points = t[:, None] * np.stack([np.cos(angle), np.sin(angle)], axis=1)
-    return points + jitter * generator.standard_normal(points.shape)
+class _Arms(NamedTuple):
+    """The arms of a spiral in the plane; as the arguments of `spirals`."""
+
+    n_arms: int
+    turns: float
+    jitter: float
+    scale: float
+
+    def draw(self, labels: Int[np.ndarray, " n"], generator: Any) -> Float[np.ndarray, "n 2"]:
+        """A point on each of these arms."""
+        t = generator.uniform(0.25, 1.0, len(labels))
+        angle = 2 * math.pi * (self.turns * t + labels / self.n_arms)
+        points = t[:, None] * np.stack([np.cos(angle), np.sin(angle)], axis=1)
+        return self.scale * (points + self.jitter * generator.standard_normal(points.shape))

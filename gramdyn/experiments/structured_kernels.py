@@ -82,12 +82,14 @@ def _error(name: str, mode: str) -> float:
 
 def _network_error(name: str, correction: str, mode: str) -> float:
     """Largest error of a layer kernel or of their sum, relative to the largest entry."""
-    options = {"pathway": _kind(name), "correction": correction, "mode": mode, "alpha": 0.7}
+    options: dict[str, Any] = {"correction": correction, "mode": mode, "alpha": 0.7}
+    options["pathway"] = _kind(name)
     network = _moved(enriched_network(jax.random.key(0), 4, (SMALL, SMALL), N_OUTPUTS, **options))
     task = gaussian(n_samples=N_SAMPLES, n_inputs=4, n_outputs=N_OUTPUTS, seed=1)
     system = make_system(network, task, coordinates="weights")
     found, wanted = _both(system)
-    pairs = [*zip(found, wanted, strict=True), (sum(found), sum(wanted))]
+    wholes = [jnp.sum(jnp.stack(one), axis=0) for one in (found, wanted)]
+    pairs = [*zip(found, wanted, strict=True), (wholes[0], wholes[1])]
     return max(_relative(one, two) for one, two in pairs)
 
 
