@@ -11,7 +11,7 @@ from gramdyn.data.registry import TASKS
 from gramdyn.diagnostics import DIAGNOSTICS
 from gramdyn.dynamics import SCHEMES
 from gramdyn.experiments import CLAIMS
-from gramdyn.models import ACTIVATIONS, PARAMETRIZATIONS
+from gramdyn.models import ACTIVATIONS, PARAMETRIZATIONS, PATHWAYS, AbstractPathway
 from gramdyn.plan import load_config, make_plan, parse_config
 from gramdyn.sweep import run_sweep
 
@@ -108,7 +108,7 @@ def test_readme_names_every_choice():
 
 
 def test_contributing_examples_run():
-    diagnostics, tasks = dict(DIAGNOSTICS), dict(TASKS)
+    registries = [(one, dict(one)) for one in (DIAGNOSTICS, TASKS, PATHWAYS)]
     try:
         scope = {}
         for program in blocks("CONTRIBUTING.md", "python"):
@@ -121,10 +121,30 @@ def test_contributing_examples_run():
         )
         (group,) = make_plan(config).groups
         assert group.shapes["margin"].shape == (3, 5)
+        check_pathway(scope["Symmetric"])
     finally:
-        for registry, before in ((DIAGNOSTICS, diagnostics), (TASKS, tasks)):
+        for registry, before in registries:
             registry.clear()
             registry.update(before)
+
+
+def check_pathway(kind):
+    """A pathway of a reader's own: its lines, its kernel by both ways, and it in a sweep."""
+    (program,) = [one for one in blocks("CONTRIBUTING.md", "python") if "class Symmetric" in one]
+    lines = program[program.index("@register_pathway") :].splitlines()
+    assert len([line for line in lines if line.strip()]) < 30
+    pathway = kind(4, 4, key=jax.random.key(0))
+    keys = jax.random.split(jax.random.key(1))
+    act, sens = jax.random.normal(keys[0], (3, 4)), jax.random.normal(keys[1], (3, 2, 4))
+    found, wanted = pathway.kernel(act, sens), AbstractPathway.kernel(pathway, act, sens)
+    assert abs(found - wanted).max() < 1e-13
+    config = parse_config(
+        "task: {kind: gaussian, n_samples: 5, n_inputs: 3}\n"
+        "network: {kind: enriched, width: 4, depth: 2, readout: trained, pathway: symmetric}\n"
+        "scheme: {kind: gradient_descent, step_size: 0.1, n_steps: 2}\n"
+        "sweep: {network.pathway.gain: [0.5, 1.0], network.correction: [none, bottleneck]}\n"
+    )
+    assert [len(group.jobs) for group in make_plan(config).groups] == [2, 2]
 
 
 @pytest.mark.parametrize("path", sorted((ROOT / "configs").rglob("*.yaml")), ids=lambda p: p.stem)

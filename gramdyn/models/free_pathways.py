@@ -77,7 +77,6 @@ class Identity(AbstractPathway):
 
     size: int = eqx.field(static=True)
     dtype: str = eqx.field(static=True)
-    square: ClassVar[bool] = True
 
     def __init__(self, n_out: int, n_in: int, *, key: Key | None = None, dtype: Any = None) -> None:
         self.size = check_square(n_out, n_in)
@@ -111,7 +110,6 @@ class Diagonal(AbstractPathway):
     """S = diag(d), d = gain times a random sign."""
 
     diagonal: Float[Array, " N"]
-    square: ClassVar[bool] = True
 
     def __init__(
         self, n_out: int, n_in: int, *, key: Key, gain: Scalar = 1.0, dtype: Any = None
@@ -327,7 +325,6 @@ class Circulant(AbstractPathway):
     """
 
     column: Float[Array, " N"]
-    square: ClassVar[bool] = True
 
     def __init__(
         self,
@@ -478,7 +475,6 @@ class Monotone(AbstractPathway):
     skew: Float[Array, "N N"]
     margin: Float[Array, ""]
     frozen: ClassVar[tuple[str, ...]] = ("margin",)
-    square: ClassVar[bool] = True
 
     def __init__(
         self, n_out: int, n_in: int, *, key: Key, m: Scalar = 0.5, dtype: Any = None

@@ -256,7 +256,6 @@ class Butterfly(AbstractPathway):
     angles: Float[Array, "stages half"]
     gain: Float[Array, ""]
     frozen: ClassVar[tuple[str, ...]] = ("gain",)
-    square: ClassVar[bool] = True
 
     def __init__(
         self, n_out: int, n_in: int, *, key: Key, gain: Scalar = 1.0, dtype: Any = None

@@ -29,11 +29,9 @@ class AbstractPathway(eqx.Module):
 
     Attributes:
         frozen: Names of the arrays that never train.
-        square: Whether N must be N_in.
     """
 
     frozen: ClassVar[tuple[str, ...]] = ()
-    square: ClassVar[bool] = False
 
     @abstractmethod
     def matrix(self) -> Float[Array, "N N_in"]:

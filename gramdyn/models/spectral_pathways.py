@@ -134,7 +134,6 @@ class BoundedSVD(AbstractPathway):
         *("left.frame", "left.gain", "right.frame", "right.gain"),
         *("low", "high"),
     )
-    square: ClassVar[bool] = True
 
     def __init__(
         self,
