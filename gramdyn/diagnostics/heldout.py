@@ -1,15 +1,15 @@
 """Diagnostics of answers: accuracy, and what samples say that nothing is trained on."""
 
-from collections.abc import Sequence
 from typing import Any, ClassVar
 
 import equinox as eqx
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Float
+from jaxtyping import Array, Bool, Float
 
 from gramdyn._checks import check, check_nonnegative, check_positive_int, check_seed
 from gramdyn._errors import InputError
+from gramdyn._types import Key
 from gramdyn.diagnostics.base import AbstractDiagnostic, Dims
 from gramdyn.diagnostics.registry import diagnostic, register
 from gramdyn.systems.network_fields import NetworkFields
@@ -30,16 +30,14 @@ def held_out_of(fields: NetworkFields, reader: str) -> NetworkFields:
 
 
 def _share_right(fields: NetworkFields) -> Float[Array, ""]:
-    return share_right(fields.outputs, fields.targets)
+    return jnp.mean(are_right(fields.outputs, fields.targets), dtype=fields.outputs.dtype)
 
 
-def share_right(outputs: Float[Array, "n C"], targets: Float[Array, "n C"]) -> Float[Array, ""]:
-    """Share of rows whose largest output is that of the largest target, or of one the sign."""
+def are_right(outputs: Float[Array, "n C"], targets: Float[Array, "n C"]) -> Bool[Array, " n"]:
+    """Whether the largest output is that of the largest target; of one output, the sign."""
     if targets.shape[1] == 1:
-        right = (outputs[:, 0] > 0) == (targets[:, 0] > 0)
-    else:
-        right = jnp.argmax(outputs, axis=1) == jnp.argmax(targets, axis=1)
-    return jnp.mean(right.astype(outputs.dtype))
+        return (outputs[:, 0] > 0) == (targets[:, 0] > 0)
+    return jnp.argmax(outputs, axis=1) == jnp.argmax(targets, axis=1)
 
 
 @diagnostic({"accuracy": ()})
@@ -72,16 +70,22 @@ def heldout_loss(fields: NetworkFields) -> Float[Array, ""]:
 
 
 class NoisyAccuracy(AbstractDiagnostic):
-    """The accuracy on samples held out, Gaussian noise added to their inputs.
+    """The accuracy on samples that are held out, Gaussian noise added to their inputs.
 
-    The noise is the same at every time and for every network of a sweep.
+    For each standard deviation sigma the share of right answers at x + sigma xi, xi ~ N(0, I), over
+    all samples and draws of xi. The draws depend on seed and precision alone: they are the same at
+    every time, for every network and for every sigma. At sigma = 0 it is `heldout_accuracy`.
 
     Attributes:
-        noise: Standard deviations.
-        draws: Draws of the noise, over which the accuracy is averaged.
+        noise: Standard deviations, at least 0.
+        draws: Number of draws of the noise.
         seed: Seed of the noise.
 
-    Cost: a forward pass on the held-out samples for each standard deviation and draw.
+    Raises:
+        InputError: where the task has no samples that are held out.
+
+    Cost: a forward pass on the held-out samples for each standard deviation and draw, one after the
+    other: one draw of the noise is kept at a time.
     """
 
     noise: tuple[float, ...] = eqx.field(static=True)
@@ -93,8 +97,11 @@ class NoisyAccuracy(AbstractDiagnostic):
 
     @property
     def ignores_padding(self) -> bool:
-        """As `heldout_accuracy`, ties are up to rounding."""
-        return False
+        """Outputs do not see neurons without weights.
+
+        Nor are there the ties of a centred start: such a network has no samples held out.
+        """
+        return True
 
     def dims(self) -> dict[str, Dims]:
         """Axes of the array."""
@@ -102,38 +109,39 @@ class NoisyAccuracy(AbstractDiagnostic):
 
     def labels(self) -> dict[str, tuple[str, ...]]:
         """The standard deviations."""
-        return {"noise": tuple(f"{one:g}" for one in self.noise)}
+        return {"noise": tuple(f"{size:g}" for size in self.noise)}
 
     def observe(self, memory: Any, fields: NetworkFields) -> tuple[dict[str, Array], Any]:
         """The accuracies, one after the other."""
-        held = held_out_of(fields, "noisy_accuracy")
-        assert held.inputs is not None
-        inputs, targets = held.inputs, held.targets
+        held = held_out_of(fields, self.name)
         keys = jax.random.split(jax.random.key(self.seed), self.draws)
 
         def at(size: Float[Array, ""]) -> Float[Array, ""]:
-            draw = lambda key: _accuracy_at(fields, inputs, targets, size, key)  # noqa: E731
-            return jnp.mean(jax.lax.map(draw, keys))
+            right = jax.lax.map(lambda key: _right_in_noise(held, size, key), keys)
+            return jnp.mean(right, dtype=size.dtype)
 
-        found = jax.lax.map(at, jnp.asarray(self.noise, inputs.dtype))
-        return {"noisy_accuracy": found}, memory
+        sizes = jnp.asarray(self.noise, held.targets.dtype)
+        return {"noisy_accuracy": jax.lax.map(at, sizes)}, memory
 
 
-def _accuracy_at(
-    fields: NetworkFields,
-    inputs: Float[Array, "n d"],
-    targets: Float[Array, "n C"],
-    size: Float[Array, ""],
-    key: Any,
-) -> Float[Array, ""]:
+def _right_in_noise(held: NetworkFields, size: Float[Array, ""], key: Key) -> Bool[Array, " n"]:
+    """Which answers are right in one draw of the noise."""
+    inputs = held.inputs
+    assert inputs is not None
     moved = inputs + size * jax.random.normal(key, inputs.shape, inputs.dtype)
-    return share_right(fields.network(moved), targets)
+    return are_right(held.network(moved), held.targets)
 
 
 @register("noisy_accuracy")
-def make_noisy_accuracy(noise: Sequence[float], draws: int = 1, seed: int = 0) -> NoisyAccuracy:
-    """The accuracy on samples held out at these standard deviations of noise on their inputs."""
-    listed = isinstance(noise, Sequence) and not isinstance(noise, str) and len(noise) > 0
+def make_noisy_accuracy(noise: Any = (0.2, 0.4), draws: int = 1, seed: int = 0) -> NoisyAccuracy:
+    """Check the options of `NoisyAccuracy`.
+
+    Raises:
+        InputError: for no list of numbers of at least 0, no draw, or a seed out of 0 to 2^32 - 1.
+    """
+    listed = isinstance(noise, list | tuple) and len(noise) > 0
     check(listed, "noise", "be a list of standard deviations", noise)
-    sizes = tuple(check_nonnegative("noise", one) for one in noise)
-    return NoisyAccuracy(sizes, check_positive_int("draws", draws), check_seed("seed", seed))
+    sizes = tuple(check_nonnegative("noise", size) for size in noise)
+    # In 32 bits a key drops the upper bits of its seed unseen.
+    check(check_seed("seed", seed) < 2**32, "seed", "be below 2^32 here", seed)
+    return NoisyAccuracy(sizes, check_positive_int("draws", draws), seed)

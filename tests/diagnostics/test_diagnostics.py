@@ -33,7 +33,7 @@ OF_WEIGHTS = (
     "virtual_cloud",
 )
 # Those that read samples which are held out.
-OF_HELD_OUT = ("heldout_accuracy", "heldout_loss")
+OF_HELD_OUT = ("heldout_accuracy", "heldout_loss", "noisy_accuracy")
 
 
 def _network():
@@ -206,6 +206,7 @@ def test_dims_name_every_axis(name: str, coordinates: str) -> None:
         "top": 1,
         "operator_rank": 1,
         "closure": 3,
+        "noise": 2,
     }
     record = Record([name])
     coordinates = "weights" if name in OF_WEIGHTS + OF_HELD_OUT else coordinates

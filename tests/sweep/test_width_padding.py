@@ -25,7 +25,7 @@ def reads(name, fields):
 
 CLAIMING = sorted(name for name in DIAGNOSTICS if claims(name))
 # Those that read the first layer's weights, or samples that are held out.
-OF_WEIGHTS = ["gram_cumulative", "gram_step", "gram_virtual", "heldout_loss"]
+OF_WEIGHTS = ["gram_cumulative", "gram_step", "gram_virtual", "heldout_loss", "noisy_accuracy"]
 OF_NETWORKS = [n for n in CLAIMING if reads(n, NetworkFields) and n not in OF_WEIGHTS]
 OF_MOMENTS = [name for name in CLAIMING if reads(name, MomentFields)]
 BASE = """\
