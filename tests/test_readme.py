@@ -11,7 +11,13 @@ from gramdyn.data.registry import TASKS
 from gramdyn.diagnostics import DIAGNOSTICS
 from gramdyn.dynamics import SCHEMES
 from gramdyn.experiments import CLAIMS
-from gramdyn.models import ACTIVATIONS, PARAMETRIZATIONS, PATHWAYS, AbstractPathway
+from gramdyn.models import (
+    ACTIVATIONS,
+    CORRECTIONS,
+    PARAMETRIZATIONS,
+    PATHWAYS,
+    AbstractPathway,
+)
 from gramdyn.plan import load_config, make_plan, parse_config
 from gramdyn.sweep import run_sweep
 
@@ -71,6 +77,18 @@ def test_program_of_the_page_on_feature_learning_runs(capsys):
     assert len(own.split()) == 2
 
 
+def test_program_of_the_page_on_structured_layers_runs(capsys):
+    (program,) = blocks("docs/structured-layers.md", "python")
+    scope = {}
+    exec(program, scope)
+    shape = capsys.readouterr().out.splitlines()[-1]
+    assert shape == "(5, 60, 3, 60, 3)"
+    accuracy = scope["result"]["heldout_accuracy"]
+    assert accuracy[-1] > accuracy[0] + 0.3
+    # tanh and an orthogonal matrix, a bottleneck beside it: above 1, and not by much
+    assert 1 <= scope["result"]["lipschitz"][0, 1] < 2
+
+
 def test_program_of_the_hierarchy_page_runs(capsys):
     (program,) = blocks("docs/hierarchy.md", "python")
     scope = {}
@@ -103,6 +121,7 @@ def test_the_map_of_claims_names_every_claim_and_its_source():
 def test_readme_names_every_choice():
     text = (ROOT / "README.md").read_text()
     known = [*TASKS, *ACTIVATIONS, *PARAMETRIZATIONS, *SCHEMES, *DIAGNOSTICS]
+    known += [*PATHWAYS, *CORRECTIONS]
     missing = [name for name in known if name not in text]
     assert missing == []
 
@@ -155,7 +174,7 @@ def test_shipped_configs_are_valid(path):
 PAGES = [
     *("README.md", "CONTRIBUTING.md", "benchmarks/README.md"),
     *("docs/hierarchy.md", "docs/deep-linear.md", "docs/both-layers.md"),
-    "docs/feature-learning.md",
+    *("docs/feature-learning.md", "docs/structured-layers.md"),
 ]
 
 
