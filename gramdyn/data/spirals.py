@@ -31,7 +31,7 @@ def spirals(
         n_samples: Number of samples n, a multiple of the number of arms.
         n_inputs: Number of inputs d, at least 2.
         n_arms: Number of arms, at least 2; outputs C.
-        turns: Turns that an arm would make from the centre to its end.
+        turns: Turns that an arm would make from the centre to its end; below 0 the other way.
         jitter: Standard deviation of what is added to each coordinate of the plane.
         scale: Factor on all of it, above 0.
         n_heldout: Number of further samples that are not trained on, a multiple of the arms too.
@@ -50,6 +50,8 @@ def spirals(
     check(n % arms == 0, "n_samples", f"be a multiple of the {arms} arms", n_samples)
     check_seed("n_heldout", n_heldout)
     check(n_heldout % arms == 0, "n_heldout", f"be a multiple of the {arms} arms", n_heldout)
+    good = isinstance(turns, int | float) and not isinstance(turns, bool) and math.isfinite(turns)
+    check(good, "turns", "be a finite number", turns)
     check_nonnegative("jitter", jitter)
     size = check_positive("scale", scale)
     frame, _ = np.linalg.qr(make_generator(seed, "frame").standard_normal((d, 2)))
@@ -59,12 +61,13 @@ def spirals(
     if n_heldout:
         new = shape.draw(others, make_generator(seed, "held-out"))
         held_out = new @ frame.T, np.eye(arms)[others]
+    notes = (("turns", float(turns)), ("jitter", float(jitter)), ("scale", size), ("seed", seed))
     return make_task(
         shape.draw(labels, make_generator(seed, "inputs")) @ frame.T,
         np.eye(arms)[labels],
         labels=labels,
         name="spirals",
-        notes=(("turns", float(turns)), ("jitter", float(jitter)), ("seed", seed)),
+        notes=notes,
         held_out=held_out,
     )
 

@@ -18,6 +18,8 @@ def tanh_teacher(
 ) -> Task:
     """Targets y = A tanh(sharpness W x) of x ~ N(0, I), W ~ N(0, 1 / d), A ~ N(0, 1 / k).
 
+    Entries of x are of order one, so the arguments of tanh have the standard deviation `sharpness`.
+
     Args:
         n_samples: Number of samples n.
         n_inputs: Number of inputs d.
@@ -33,14 +35,13 @@ def tanh_teacher(
         InputError: An argument out of its range.
     """
     n, d = check_positive_int("n_samples", n_samples), check_positive_int("n_inputs", n_inputs)
-    k, outputs = (
-        check_positive_int("teacher_width", teacher_width),
-        check_positive_int("n_outputs", n_outputs),
-    )
+    outputs = check_positive_int("n_outputs", n_outputs)
+    k = check_positive_int("teacher_width", teacher_width)
     factor = check_positive("sharpness", sharpness)
     inputs = make_generator(seed, "inputs").standard_normal((n, d))
     teacher = make_generator(seed, "teacher")
     hidden = teacher.standard_normal((k, d)) / np.sqrt(d)
     readout = teacher.standard_normal((outputs, k)) / np.sqrt(k)
     targets = np.tanh(factor * inputs @ hidden.T) @ readout.T
-    return make_task(inputs, targets, name="tanh_teacher", notes=(("seed", seed),))
+    notes = (("teacher_width", k), ("sharpness", factor), ("seed", seed))
+    return make_task(inputs, targets, name="tanh_teacher", notes=notes)
