@@ -19,6 +19,7 @@ from gramdyn.models import (
     AbstractPathway,
 )
 from gramdyn.plan import load_config, make_plan, parse_config
+from gramdyn.plan.jobs import expand
 from gramdyn.sweep import run_sweep
 
 ROOT = Path(__file__).parents[1]
@@ -166,9 +167,27 @@ def check_pathway(kind):
     assert [len(group.jobs) for group in make_plan(config).groups] == [2, 2]
 
 
-@pytest.mark.parametrize("path", sorted((ROOT / "configs").rglob("*.yaml")), ids=lambda p: p.stem)
+# Of many programs, or of many layers: tracing all of them takes half a minute each, and the long
+# tests of their claims run them.
+LONG = {
+    *("structured-noise", "structured-digits", "structured-smoothness"),
+    *("structured-digits-deep", "structured-digits-deep-beside", "structured-digits-deep-residual"),
+    *("structured-smoothness-beside", "structured-smoothness-residual"),
+}
+CONFIGS = [
+    pytest.param(path, id=path.stem, marks=[pytest.mark.slow] if path.stem in LONG else [])
+    for path in sorted((ROOT / "configs").rglob("*.yaml"))
+]
+
+
+@pytest.mark.parametrize("path", CONFIGS)
 def test_shipped_configs_are_valid(path):
     assert make_plan(load_config(path)).n_runs > 0
+
+
+@pytest.mark.parametrize("name", sorted(LONG))
+def test_jobs_of_long_configs_are_valid(name):
+    assert len(expand(load_config(ROOT / f"configs/paper/{name}.yaml"))) > 10
 
 
 PAGES = [
