@@ -31,14 +31,15 @@ class LossRise(EveryState):
         return {"loss_rise": ()}
 
     def start(self, fields: AbstractFields, scheme: Any) -> tuple[Array, Array, Array]:
-        """Ln loss at t = 0, now, and no rise yet."""
-        log = jnp.log(fields.loss)
-        return log, log, jnp.zeros_like(log)
+        """No loss seen yet: ln loss at first and before are infinite; no rise."""
+        none = jnp.full_like(fields.loss, jnp.inf)
+        return none, none, jnp.zeros_like(fields.loss)
 
     def look(self, memory: Any, fields: AbstractFields) -> tuple[Array, Array, Array]:
         """Add the rise of one step."""
         first, before, rise = memory
         log = jnp.log(fields.loss)
+        first = jnp.where(jnp.isposinf(first), log, first)
         return first, log, rise + jnp.maximum(log - before, jnp.zeros_like(log))
 
     def tell(self, memory: Any) -> dict[str, Array]:

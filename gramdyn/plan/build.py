@@ -1,7 +1,8 @@
 """From configurations to tasks, systems, schemes and records."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import cache
 from typing import Any
 
 import equinox as eqx
@@ -24,9 +25,11 @@ from gramdyn.models.activations import make_activation
 from gramdyn.models.autoencoder import init_autoencoder
 from gramdyn.models.balanced import along_modes, balance
 from gramdyn.models.convolution import convolutional_network
+from gramdyn.models.correction import make_correction
 from gramdyn.models.enriched_network import enriched_network
 from gramdyn.models.init import Padded, init_network, layer_stds
 from gramdyn.models.network import Network
+from gramdyn.models.pathway import make_pathway
 from gramdyn.models.thin import thin_network, widen
 from gramdyn.plan.config import Config
 from gramdyn.plan.kinds import RelativeStep, Strict, float_keys
@@ -164,6 +167,27 @@ def build_enriched(
         elif part is not None:
             options[name] = numbers.get(f"network.{name}", part)
     return enriched_network(key, data.n_inputs, widths, data.n_outputs, **options)
+
+
+def check_structure(network: NetworkConfig) -> None:
+    """Check the options of structured layers as Python numbers; in a program they are arrays.
+
+    Raises:
+        InputError: for one out of its range.
+    """
+    width = network.layer_widths[0] if network.layer_widths else 1
+    if network.pathway is not None:
+        _try(make_pathway, network.pathway, width)
+    if network.correction is not None:
+        _try(make_correction, network.correction, width)
+
+
+@cache
+def _try(make: Callable[..., Any], part: Strict, width: int) -> None:
+    """Make a square one without computing anything."""
+    options = dict(part)
+    kind = options.pop("kind")
+    jax.eval_shape(lambda key: make(kind, width, width, key=key, **options), jax.random.key(0))
 
 
 # What builds networks of a kind of their own.

@@ -12,7 +12,7 @@ from pydantic import ValidationError
 from gramdyn._errors import ConfigError
 from gramdyn.data.task import Task
 from gramdyn.plan.axes import MOST
-from gramdyn.plan.build import build_scheme, build_task, numbers_of
+from gramdyn.plan.build import build_scheme, build_task, check_structure, numbers_of
 from gramdyn.plan.config import Config
 from gramdyn.plan.kinds import HOMES, model_of
 from gramdyn.plan.load import explain, set_key
@@ -83,7 +83,9 @@ def expand(config: Config) -> list[Job]:
         told = json.dumps(own, sort_keys=True, default=str)
         if told not in cells:
             cells[told] = Cell(_configure(base, own))
-            build_scheme(cells[told].config.scheme, {})  # checks its numbers, arrays later on
+            # Check their numbers, which are arrays later on.
+            build_scheme(cells[told].config.scheme, {})
+            check_structure(cells[told].config.network)
         jobs.append(Job(cells[told], _check_seed(place.get("seed", config.seed)), place))
     return _spread_tasks(jobs) if "task" in keys else jobs
 

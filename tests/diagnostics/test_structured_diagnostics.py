@@ -106,33 +106,3 @@ def test_rise_of_the_loss_is_that_of_a_plain_loop():
     with np.errstate(divide="ignore", invalid="ignore"):
         wanted = np.where(logs[0] > logs, rise / (logs[0] - logs), np.where(rise > 0, np.inf, 0))
     np.testing.assert_allclose(found["loss_rise"], wanted, rtol=1e-12)
-
-
-def test_accuracy_in_noise_is_that_of_a_plain_loop():
-    task = gd.spirals(n_samples=60, n_heldout=90)
-    network = enriched_network(jax.random.key(2), 8, (8,), 3)
-    loss = gd.SquaredLoss("mean")
-    system = gd.make_system(network, task, loss=loss, coordinates="weights")
-    noise = {"name": "noisy_accuracy", "noise": [0.0, 0.5], "draws": 3, "seed": 7}
-    options = {key: value for key, value in noise.items() if key != "name"}
-    made = gd.diagnostics.make_diagnostic("noisy_accuracy", **options)
-    record = gd.Record(["heldout_accuracy", made], at=[0, 20])
-    found = gd.simulate(system, gd.GradientDescent(0.1), 20, record)
-    end, answers = system.network(found.state), np.argmax(task.held_out.targets, axis=1)
-    shares = []
-    for size in (0.0, 0.5):
-        for key in jax.random.split(jax.random.key(7), 3):
-            moved = task.held_out.inputs + size * jax.random.normal(key, (90, 8))
-            right = np.argmax(end(moved), axis=1) == answers
-            shares.append(np.mean(right, dtype=np.float64))
-    wanted = np.reshape(shares, (2, 3)).mean(axis=1)
-    np.testing.assert_allclose(found.records["noisy_accuracy"][-1], wanted, rtol=1e-12)
-    assert found.records["noisy_accuracy"][-1, 0] == found.records["heldout_accuracy"][-1]
-    assert wanted[0] > wanted[1]
-    with pytest.raises(gd.InputError, match="finite number >= 0"):
-        gd.diagnostics.make_diagnostic("noisy_accuracy", noise=[-0.1])
-    with pytest.raises(gd.InputError, match="list of standard deviations"):
-        gd.diagnostics.make_diagnostic("noisy_accuracy", noise="0.1")
-    bare = gd.make_system(network, gd.spirals(n_samples=60), coordinates="weights")
-    with pytest.raises(gd.InputError, match="the task has none"):
-        gd.simulate(bare, gd.GradientDescent(0.1), 1, gd.Record([made]))
