@@ -36,12 +36,13 @@ class StructureDrift(AbstractDiagnostic):
         """The drift of each layer."""
         pairs = zip(memory, _conserved(fields), strict=True)
         found = [_drift(start, now) for start, now in pairs]
-        return {"structure_drift": jnp.stack(found).astype(fields.targets.dtype)}, memory
+        return {"structure_drift": jnp.stack(found)}, memory
 
 
 def _conserved(fields: NetworkFields) -> tuple[Array, ...]:
     """Of each trained layer."""
-    return tuple(fields.network.layers[i].conserved() for i in fields.trained)
+    dtype = fields.targets.dtype
+    return tuple(fields.network.layers[i].conserved().astype(dtype) for i in fields.trained)
 
 
 def _drift(start: Float[Array, " k"], now: Float[Array, " k"]) -> Float[Array, ""]:

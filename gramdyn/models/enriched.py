@@ -293,10 +293,11 @@ class EnrichedLayer(AbstractLayer):
 
         Of a linear or tanh bottleneck with one trained alpha it is alpha^2 - |U|^2.
         """
-        found = [self.pathway.conserved()] if self.train_pathway else []
+        found = [self.pathway.conserved()]
+        found = found if self.train_pathway else [found[0][:0]]
         if self.correction is not None and self.train_alpha and self.alpha is not None:
             found.append(self.correction.conserved(self.alpha))
-        return jnp.concatenate([jnp.zeros(0), *found])
+        return jnp.concatenate(found)
 
     def step_flops(self, n_samples: int, *, first: bool) -> int:
         """Operations of this layer's share of one gradient step: forward, back, gradient."""

@@ -82,7 +82,7 @@ class AbstractPathway(eqx.Module):
 
     def conserved(self) -> Float[Array, " k"]:
         """Numbers that gradient flow leaves as they are whatever the loss; none by default."""
-        return jnp.zeros(0)
+        return jnp.zeros(0, jax.eval_shape(lambda pathway: pathway.matrix(), self).dtype)
 
 
 def split(module: Any) -> tuple[Any, Any]:

@@ -56,6 +56,22 @@ def test_structures_without_such_numbers_have_none():
     assert drift("dense", "bottleneck", {"train_alpha": False}, 0.1, 40) == 0
 
 
+def test_single_precision_is_kept_where_double_is_on():
+    for pathway in ("lowrank", "orthogonal", "shaped"):
+        network = enriched_network(
+            *(jax.random.key(2), D, (8, 8), C),
+            pathway=pathway,
+            correction="bottleneck",
+            train_alpha=pathway == "shaped",
+            dtype=jnp.float32,
+        )
+        task = gaussian(n_samples=N, n_inputs=D, n_outputs=C, seed=4)
+        system = gd.make_system(network, task, coordinates="weights")
+        record = gd.Record(["structure_drift", "lipschitz", "layer_kernels", "transport"])
+        found = gd.simulate(system, gd.GradientDescent(0.01), 2, record)
+        assert {array.dtype for array in found.records.values()} == {jnp.dtype("float32")}
+
+
 def test_weights_of_a_normalised_matrix_grow_by_the_square_of_the_step():
     network = enriched_network(
         jax.random.key(2), D, (8,), C, pathway={"kind": "spectral", "mode": "normalise"}
