@@ -94,22 +94,23 @@ def _picard(
     step: Step, start: PyTree, tol: Scalar, max_steps: int
 ) -> tuple[PyTree, tuple[Float[Array, ""], Float[Array, ""]]]:
     """The last iterate, with (steps taken, 1 if the last was short enough else 0)."""
-    import optimistix  # a tenth of a second to import, and most runs do not need it
+    dtype = ravel_pytree(start)[0].dtype
+    limit = jnp.asarray(tol, dtype)
 
-    limit: Any = tol  # a traced number does as well
-    solver: Any = optimistix.FixedPointIteration(rtol=0.0, atol=limit, norm=_wide_length)
-    solved: Any = optimistix.fixed_point(
-        lambda now, _: step(now), solver, start, max_steps=max_steps, throw=False
-    )
-    ended = jnp.asarray(solved.result == optimistix.RESULTS.successful)
-    steps = jnp.asarray(solved.stats["num_steps"])
+    def goes_on(now: tuple[PyTree, Int[Array, ""], Float[Array, ""]]) -> Bool[Array, ""]:
+        _, steps, length = now
+        return (steps < max_steps) & (length >= limit)  # NaN ends it
+
+    def once(
+        now: tuple[PyTree, Int[Array, ""], Float[Array, ""]],
+    ) -> tuple[PyTree, Int[Array, ""], Float[Array, ""]]:
+        after = step(now[0])
+        return after, now[1] + 1, _length(jax.tree.map(jnp.subtract, after, now[0]))
+
+    first = (start, jnp.zeros((), int), jnp.asarray(jnp.inf, dtype))
+    point, steps, length = lax.while_loop(goes_on, once, first)
     # floats, since the derivative of custom_root refuses integers beside the root
-    return solved.value, (steps.astype(float), ended.astype(float))
-
-
-def _wide_length(tree: PyTree) -> Float[Array, ""]:
-    # optimistix starts its loop with an error of the default dtype and wants that dtype back
-    return _length(tree).astype(jnp.result_type(float))
+    return point, (steps.astype(float), (length < limit).astype(float))
 
 
 def _solve_tangent(linear: Step, side: PyTree) -> PyTree:

@@ -82,6 +82,16 @@ def test_each_row_of_a_batch_stops_at_its_own_iteration():
         np.testing.assert_allclose(alone.residual, left, rtol=1e-6, atol=1e-14)  # down to rounding
 
 
+def test_rows_may_lie_on_several_devices():
+    params, _ = drawn()
+    solve = jax.vmap(lambda b: solved((params[0], b)).point)
+    biases = params[1][None] * jnp.arange(1.0, 5.0)[:, None]
+    mesh = jax.make_mesh((4,), ("rows",), axis_types=(jax.sharding.AxisType.Auto,))
+    rows = jax.sharding.PartitionSpec("rows")
+    split = jax.shard_map(solve, mesh=mesh, in_specs=rows, out_specs=rows, check_vma=False)
+    np.testing.assert_allclose(jax.jit(split)(biases), solve(biases), atol=1e-14)
+
+
 def test_trees_are_taken_whole():
     pair = {"a": jnp.ones((2, 3)), "b": jnp.zeros(4)}
     found = solve_fixed_point(lambda z: {"a": 0.5 * z["a"] + 1.0, "b": 0.1 * z["b"] + 0.9}, pair)
