@@ -3,6 +3,7 @@
 from gramdyn.diagnostics import ansatz as _ansatz
 from gramdyn.diagnostics import closure as _closure
 from gramdyn.diagnostics import collapse as _collapse
+from gramdyn.diagnostics import conditioning as _conditioning
 from gramdyn.diagnostics import currents as _currents
 from gramdyn.diagnostics import features as _features
 from gramdyn.diagnostics import heldout as _heldout
@@ -32,5 +33,5 @@ __all__ = [
     "register",
 ]
 
-del _ansatz, _closure, _collapse, _currents, _features, _heldout, _limits, _linear, _network
-del _operators, _planted, _planted_folds, _smoothness, _structured, _vae, _weight_grams
+del _ansatz, _closure, _collapse, _conditioning, _currents, _features, _heldout, _limits, _linear
+del _network, _operators, _planted, _planted_folds, _smoothness, _structured, _vae, _weight_grams

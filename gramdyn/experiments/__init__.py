@@ -21,7 +21,8 @@ _MODULES = (
     *("features_labels", "features_grokking", "features_collapse", "features_gram"),
     "features_ansatz",
     "vae_interpolation",
-    *("structured_kernels", "structured_noise", "structured_smoothness", "structured_digits"),
+    *("structured_kernels", "structured_depth", "structured_noise", "structured_smoothness"),
+    "structured_digits",
 )
 for _module in _MODULES:
     importlib.import_module(f"gramdyn.experiments.{_module}")

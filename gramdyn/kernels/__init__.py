@@ -104,6 +104,15 @@ from gramdyn.kernels.planted import (
 from gramdyn.kernels.planted_gram import gram_step, gram_velocity
 from gramdyn.kernels.planted_hessian import hessian_product
 from gramdyn.kernels.polar import horizontal_part, nearest_with_gram, polar_factor
+from gramdyn.kernels.sensitivity import (
+    condition_bound,
+    log_condition,
+    log_singular_values,
+    log_singular_values_by_qr,
+    relative_spectral_sensitivity,
+    squared_norm,
+    top_singular_value,
+)
 from gramdyn.kernels.spectra import spectrum, top_eigenvalues, top_eigenvalues_of
 from gramdyn.kernels.splitting import (
     SplittingRates,
@@ -197,6 +206,7 @@ __all__ = [
     "circulant_kernel",
     "class_means",
     "coactivation",
+    "condition_bound",
     "conj_gram",
     "conjugate_field",
     "conserved_increment",
@@ -250,6 +260,9 @@ __all__ = [
     "linearity_by_layer",
     "linearity_surrogate",
     "local_rates",
+    "log_condition",
+    "log_singular_values",
+    "log_singular_values_by_qr",
     "loss_parts",
     "low_rank_conjugate",
     "low_rank_forward",
@@ -284,6 +297,7 @@ __all__ = [
     "pulled_errors",
     "reference_linearity",
     "relative_movement",
+    "relative_spectral_sensitivity",
     "relu_gram",
     "relu_mask",
     "repeat_outputs",
@@ -297,6 +311,7 @@ __all__ = [
     "spectrum",
     "splitting_inverse",
     "splitting_rates",
+    "squared_norm",
     "stationary_covariance",
     "step_against_moment",
     "straight_lines",
@@ -307,6 +322,7 @@ __all__ = [
     "top_eigenvalues",
     "top_eigenvalues_of",
     "top_operator_eigenvalues",
+    "top_singular_value",
     "transient_growth",
     "triple_field",
     "two_layer_kernel",

@@ -69,6 +69,11 @@ class EnrichedLayer(AbstractLayer):
         return (*found, *(() if self.train_alpha else ("alpha",)))
 
     @property
+    def free(self) -> bool:
+        """Its matrix is made of what trains, whatever the pathway."""
+        return False
+
+    @property
     def factorised(self) -> bool:
         """Its kernel is a sum of several products, or none."""
         return False
@@ -151,6 +156,15 @@ class EnrichedLayer(AbstractLayer):
 
     def _move_added(self, trace: Trace, moved: Float[Array, "n N_in"]) -> Float[Array, "n N"]:
         return jax.jvp(self.added, (trace.inputs,), (moved,))[1]
+
+    def jacobians(self, trace: Trace) -> Float[Array, "n N N_in"]:
+        """diag(phi') S + alpha R'(h), or diag(phi') (S + alpha R'(h)) inside."""
+        mask = self.activation.mask(trace.pre)[:, :, None]
+        own = jnp.broadcast_to(self.matrix()[None], (len(mask), *self.matrix().shape))
+        if self.correction is None:
+            return mask * own
+        slope = jax.vmap(jax.jacfwd(lambda one: self.added(one[None])[0]))(trace.inputs)
+        return mask * own + slope if self.mode == "outside" else mask * (own + slope)
 
     def gradient(self, trace: Trace, drive: Pulled) -> "EnrichedLayer":
         """Pull of the drive through the layer's two terms, to what trains."""

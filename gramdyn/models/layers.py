@@ -100,6 +100,11 @@ class AbstractLayer(eqx.Module):
         return False
 
     @property
+    def free(self) -> bool:
+        """Whether what `matrix` gives is itself what trains, each entry for itself."""
+        return True
+
+    @property
     def factorised(self) -> bool:
         """Whether its kernel is one Gram of what enters times one of its sensitivities."""
         return True
@@ -201,6 +206,14 @@ class AbstractLayer(eqx.Module):
             return jnp.sum((self.input_gram(trace) @ drive.sens) * drive.sens)
         leaves = jax.tree.leaves(self.gradient(trace, drive))
         return jnp.sum(jnp.stack([jnp.sum(leaf**2) for leaf in leaves]))
+
+    def jacobians(self, trace: Trace) -> Float[Array, "n N N_in"]:
+        """Derivative of what is handed on by what enters, a matrix a sample.
+
+        Cost: n N N_in numbers.
+        """
+        found = self.activation.mask(trace.pre)[:, :, None] * self.matrix()[None]
+        return found + jnp.eye(found.shape[1], dtype=found.dtype)[None] if self.skips else found
 
     def conserved(self) -> Float[Array, " k"]:
         """Numbers of this layer that gradient flow leaves as they are; none by default."""

@@ -122,3 +122,55 @@ def test_rise_of_the_loss_is_that_of_a_plain_loop():
     with np.errstate(divide="ignore", invalid="ignore"):
         wanted = np.where(logs[0] > logs, rise / (logs[0] - logs), np.where(rise > 0, np.inf, 0))
     np.testing.assert_allclose(found["loss_rise"], wanted, rtol=1e-12)
+
+
+@pytest.mark.parametrize("mode", ["outside", "inside"])
+@pytest.mark.parametrize("correction", ["none", "identity", "gated"])
+def test_jacobians_and_conditioning_are_those_of_autodiff(mode, correction):
+    network = enriched_network(
+        *(jax.random.key(2), D, (8, 8, 8), C), correction=correction, mode=mode, alpha=0.4
+    )
+    task = gaussian(n_samples=N, n_inputs=D, n_outputs=C, seed=4)
+    system = gd.make_system(network, task, coordinates="weights")
+    state = system.initial_state()
+    fields = system.fields(state)
+    start = fields.traces[0].act
+
+    def hidden(act):
+        for layer in network.layers[1:-1]:
+            act = layer.forward(act[None]).act[0] if act.ndim == 1 else layer.forward(act).act
+        return act
+
+    jacobian = jax.vmap(jax.jacfwd(hidden))(start)
+    own = jax.vmap(jax.jacfwd(lambda one: network.layers[1].forward(one[None]).act[0]))(start)
+    np.testing.assert_allclose(network.layers[1].jacobians(fields.traces[1]), own, atol=1e-13)
+    made = gd.diagnostics.make_diagnostic("conditioning", samples=3)
+    found = gd.simulate(system, gd.GradientDescent(0.01), 1, gd.Record([made], at=[0])).records
+    values = np.linalg.svd(jacobian[:3], compute_uv=False)
+    condition = np.median(np.log10(values[:, 0] / values[:, -1]))
+    np.testing.assert_allclose(found["log_condition"][0], condition, rtol=1e-9)
+    top = np.median(np.log10(values[:, 0]))
+    np.testing.assert_allclose(found["log_top_singular"][0], top, rtol=1e-9, atol=1e-12)
+    sizes = [np.linalg.norm(fields.conj[i][:3], axis=(1, 2)) for i in (0, -1)]
+    ratio = np.median(np.log10(sizes[0] / sizes[1]))
+    np.testing.assert_allclose(found["log_gradient_ratio"][0], ratio, rtol=1e-9, atol=1e-12)
+
+
+def test_orthogonal_linear_layers_have_unit_sensitivity_and_relu_an_infinite_condition():
+    task = gaussian(n_samples=N, n_inputs=D, n_outputs=C, seed=4)
+
+    def seen(activation):
+        phi = make_activation(activation)
+        network = enriched_network(jax.random.key(2), D, (8, 8), C, activation=phi)
+        system = gd.make_system(network, task, coordinates="weights")
+        record = gd.Record(["conditioning"], at=[0])
+        return gd.simulate(system, gd.GradientDescent(0.01), 1, record).records
+
+    linear = seen("linear")
+    np.testing.assert_allclose(linear["spectral_sensitivity"], 1.0, rtol=1e-12)
+    np.testing.assert_allclose(linear["log_condition"], 0.0, atol=1e-13)
+    assert np.isposinf(seen("relu")["log_condition"][0])
+    network = gd.init_network(jax.random.key(0), D, (8,), C)
+    system = gd.make_system(network, task, coordinates="weights")
+    with pytest.raises(gd.InputError, match="square hidden layer"):
+        gd.simulate(system, gd.GradientDescent(0.01), 1, gd.Record(["conditioning"]))
