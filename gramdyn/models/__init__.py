@@ -25,6 +25,7 @@ from gramdyn.models.correction import (
 )
 from gramdyn.models.enriched import EnrichedLayer
 from gramdyn.models.enriched_network import enriched_network
+from gramdyn.models.equilibrium import EquilibriumLayer, equilibrium_network
 from gramdyn.models.free_pathways import (
     BlockDiagonal,
     Circulant,
@@ -75,6 +76,7 @@ __all__ = [
     "DensePathway",
     "Diagonal",
     "EnrichedLayer",
+    "EquilibriumLayer",
     "Gated",
     "GramDense",
     "GramOrthogonal",
@@ -93,6 +95,7 @@ __all__ = [
     "balance",
     "convolutional_network",
     "enriched_network",
+    "equilibrium_network",
     "gelu",
     "init_autoencoder",
     "init_network",
