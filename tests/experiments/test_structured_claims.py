@@ -9,6 +9,7 @@ from gramdyn.experiments import CLAIMS
 # spoilt: result, array, what becomes of it.
 SMALL = {
     "structured-kernels": (None, (0, "layer", lambda x: x + 1e-11)),
+    "structured-depth": (None, (0, "log_condition", lambda x: 1.2 * x)),
     "structured-noise": (None, (1, "noisy_accuracy", lambda x: x + 0.2)),
     "structured-smoothness": (None, (0, "top_eigenvalues", lambda x: x[..., ::-1])),
     "structured-digits": (None, (3, "heldout_accuracy", lambda x: 0.0 * x + 0.94)),
