@@ -9,7 +9,7 @@ from jaxtyping import Array
 from gramdyn._checks import check_bool, check_known, check_positive
 from gramdyn.diagnostics.base import AbstractDiagnostic, Dims
 from gramdyn.diagnostics.registry import register
-from gramdyn.diagnostics.weight_grams import check_weights
+from gramdyn.diagnostics.weight_grams import check_free
 from gramdyn.kernels.agop import (
     CORRELATIONS,
     centred_ansatz_correlation,
@@ -49,9 +49,9 @@ class FeatureAnsatz(AbstractDiagnostic):
         """The weights, where what has moved is asked for.
 
         Raises:
-            InputError: for a first layer in Gram coordinates.
+            InputError: for a first layer in Gram coordinates, or structured layers.
         """
-        check_weights(fields, self.name)
+        check_free(fields, self.name)
         layers = fields.network.layers
         return tuple(layers[i].matrix() for i in fields.trained) if self.moved else ()
 

@@ -27,9 +27,9 @@ def transport(fields: NetworkFields) -> dict[str, Array]:
     `pre_velocity` and `conj_velocity` are |dz^l/dt| and |dq^l/dt| between flips. `transport_share`
     is |T| / (|T| + |O|) with T the part of dz^l/dt that comes from layers below through the
     pushforward operators and O the layer's own; `pullback_share` likewise for dq^l/dt, where O is
-    the learning of the next layer and T comes from above through the pullback operators. The first
-    share is 0 in the first layer, the second 0 in the last two (the last only, if the readout
-    trains).
+    the learning of the next layer and T comes from above through the pullback operators, or by what
+    bends a mask or a correction. The first share is 0 in the first layer, the second in the last,
+    and with a fixed readout in the last two where nothing bends.
     """
     pre, conj = forward_law(fields)[:-1], conjugate_law(fields)
     return {
@@ -56,10 +56,16 @@ def decay_share(fields: NetworkFields) -> Float[Array, " L"]:
 
     Cost: 2 n^2 N operations a layer; no kernel is formed.
     """
-    layers, traces, drives = fields.network.layers, fields.traces, fields.driven
-    rates = jnp.stack([layers[i].decay_rate(traces[i], drives[i]) for i in fields.trained])
+    rates = jnp.stack([_decay_rate(fields, i) for i in fields.trained])
     total = jnp.sum(rates)
     return jnp.where(total > 0, rates / jnp.where(total > 0, total, 1.0), 0.0)
+
+
+def _decay_rate(fields: NetworkFields, i: int) -> Float[Array, ""]:
+    """That of one layer; 0 for a structure in which there is nothing to train."""
+    if not jax.tree.leaves(fields.network.partition()[0].layers[i]):
+        return jnp.zeros((), fields.targets.dtype)
+    return fields.network.layers[i].decay_rate(fields.traces[i], fields.driven[i])
 
 
 @diagnostic({"kernel_velocity": (), "layer_kernel_velocity": ("layer",)}, chatters=True)

@@ -154,11 +154,18 @@ def make_target_linearity(
 def surrogate(fields: NetworkFields) -> dict[str, Array]:
     """Alignment of each hidden layer's features with the targets through the next weights.
 
-    mean_c y_c^T Z Z^T y_c with Z = H W^T, and the same over |Z|_F^2 |Y|_2^2 / C, in [0, 1].
+    mean_c y_c^T Z Z^T y_c with Z = H W^T, and the same over |Z|_F^2 |Y|_2^2 / C, in [0, 1]. W is
+    the matrix of the next layer, a structured one as any other; what skips it is left out.
+
+    Raises:
+        InputError: for convolutions, or corrections, above the first layer.
     """
     above = fields.network.layers[1:]
     told = "be dense above its first layer for diagnostic `surrogate`"
     check(not any(layer.shares_weights for layer in above), "network", told, "convolutional")
+    told = "have no corrections above its first layer for diagnostic `surrogate`"
+    bare = all(layer.free or not layer.skips for layer in above)
+    check(bare, "network", told, "one with corrections")
     pairs = zip(fields.traces[:-1], above, strict=True)
     found = [
         linearity_surrogate(trace.act, fields.targets, layer.matrix()) for trace, layer in pairs

@@ -1,7 +1,8 @@
 """Diagnostics of weight Grams: what moves them, and what moves like them.
 
-They read a layer's weights, so they need a first layer in weight coordinates. A layer's forward
-multiplier counts as part of its weights.
+They read a layer's weights, so they need a first layer in weight coordinates, and matrices that
+are themselves what trains: a structured one moves by another law. A layer's forward multiplier
+counts as part of its weights.
 """
 
 from typing import Any, ClassVar
@@ -29,7 +30,7 @@ from gramdyn.kernels.weight_gram import (
     with_bias,
 )
 from gramdyn.kernels.weight_gram import learning_equation as sides_of
-from gramdyn.models.layers import Dense, GramDense
+from gramdyn.models.layers import Dense
 from gramdyn.systems.network_fields import NetworkFields
 
 
@@ -39,9 +40,19 @@ def check_weights(fields: NetworkFields, reader: str) -> None:
     Raises:
         InputError: naming the coordinates that have them.
     """
-    gram = isinstance(fields.network.layers[0], GramDense)
     told = f"be weights for diagnostic `{reader}`, which reads the first layer's"
-    check(not gram, "coordinates", told, "gram")
+    check(fields.inputs is not None, "coordinates", told, "gram")
+
+
+def check_free(fields: NetworkFields, reader: str) -> None:
+    """Refuse layers that carry no weights, and matrices that are made of what trains.
+
+    Raises:
+        InputError: naming the diagnostic.
+    """
+    check_weights(fields, reader)
+    told = f"have free matrices for diagnostic `{reader}`, whose laws are theirs"
+    check(fields.network.free, "network", told, "one of structured layers")
 
 
 def check_descent(scheme: Any, reader: str) -> None:
@@ -86,9 +97,9 @@ def learning_equation(fields: NetworkFields) -> dict[str, Array]:
     the bias is part of the equation.
 
     Raises:
-        InputError: for a first layer in Gram coordinates.
+        InputError: for a first layer in Gram coordinates, or structured layers.
     """
-    check_weights(fields, "learning_equation")
+    check_free(fields, "learning_equation")
     found, gradients = [], fields.trained_on.gradient()
     for i in fields.trained:
         weight, inputs, sens = parts_of(fields.trained_on, i)
@@ -156,9 +167,10 @@ class GramVirtual(AbstractDiagnostic):
         """The step size.
 
         Raises:
-            InputError: for a first layer in Gram coordinates, or a scheme other than descent.
+            InputError: for a first layer in Gram coordinates, structured layers, or a scheme other
+                than descent.
         """
-        check_weights(fields, self.name)
+        check_free(fields, self.name)
         check_descent(scheme, self.name)
         return jnp.asarray(scheme.step_size)
 
@@ -220,9 +232,9 @@ class GramStep(AbstractDiagnostic):
         """What the first step is made on.
 
         Raises:
-            InputError: for a first layer in Gram coordinates.
+            InputError: for a first layer in Gram coordinates, or structured layers.
         """
-        check_weights(fields, self.name)
+        check_free(fields, self.name)
         return self._parts(fields)
 
     def _parts(self, fields: NetworkFields) -> Parts:
@@ -276,10 +288,10 @@ class GramCumulative(AbstractDiagnostic):
         """The step, the weights, and nothing summed.
 
         Raises:
-            InputError: for Gram coordinates, a scheme other than descent, mini-batches, or a first
-                layer that does not train.
+            InputError: for Gram coordinates, structured layers, a scheme other than descent,
+                mini-batches, or a first layer that does not train.
         """
-        check_weights(fields, self.name)
+        check_free(fields, self.name)
         check_descent(scheme, self.name)
         check(fields.trained_on is fields, "batch_size", f"be left out for {self.name}", "given")
         check(fields.trained[0] == 0, "network", f"train its first layer for {self.name}", "fixed")
@@ -339,9 +351,11 @@ class VirtualCloud(AbstractDiagnostic):
         """The inputs.
 
         Raises:
-            InputError: for Gram coordinates or mini-batches.
+            InputError: for Gram coordinates, a structured first layer, or mini-batches.
         """
         check_weights(fields, self.name)
+        told = f"begin with a free matrix for diagnostic `{self.name}`"
+        check(fields.network.layers[0].free, "network", told, "one of structured layers")
         check(fields.trained_on is fields, "batch_size", f"be left out for {self.name}", "given")
         assert fields.inputs is not None
         return fields.inputs

@@ -24,7 +24,11 @@ def balance(network: Network, n_modes: Int[Array, ""] | int | None = None) -> Ne
     Args:
         network: Linear network of dense layers without multipliers, its weights Gaussian.
         n_modes: Width of its narrowest layer, where it is filled up to wider ones.
+
+    Raises:
+        InputError: for other layers, or multipliers.
     """
+    _plain_layers(network)
     whole = network.layers[0].matrix()
     for layer in network.layers[1:]:
         whole = layer.matrix() @ whole
@@ -53,13 +57,10 @@ def along_modes(
         n_modes: Width of the narrowest layer, where the network is filled up to wider ones.
 
     Raises:
-        InputError: for a network with multipliers, which would not start where it is told to.
+        InputError: for a network with multipliers, which would not start where it is told to, or
+            other layers than dense ones.
     """
-    layers = [layer for layer in network.layers if isinstance(layer, Dense)]
-    plain = len(layers) == len(network.layers) and all(one.scale is None for one in layers)
-    told = [(type(layer).__name__, getattr(layer, "scale", None)) for layer in network.layers]
-    check(plain, "network", "have dense layers without multipliers", told)
-    frames = [*_frames(layers[:-1], right), left]
+    frames = [*_frames(_plain_layers(network)[:-1], right), left]
     rank = min(frame.shape[1] for frame in frames)
     entries = jnp.broadcast_to(jnp.asarray(entries, left.dtype), left.shape[1:])[:rank]
     if n_modes is not None:
@@ -70,6 +71,15 @@ def along_modes(
     spots = lambda tree: [layer.weight for layer in tree.layers]  # noqa: E731
     found: Network = eqx.tree_at(spots, network, weights)
     return found
+
+
+def _plain_layers(network: Network) -> list[Dense]:
+    """Its layers, refused unless they are dense without multipliers."""
+    layers = [layer for layer in network.layers if isinstance(layer, Dense)]
+    plain = len(layers) == len(network.layers) and all(one.scale is None for one in layers)
+    told = [(type(layer).__name__, getattr(layer, "scale", None)) for layer in network.layers]
+    check(plain, "network", "have dense layers without multipliers", told)
+    return layers
 
 
 def _frames(layers: list[Dense], right: Float[Array, "d k"]) -> list[Float[Array, "_ _"]]:

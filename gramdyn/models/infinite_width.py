@@ -36,11 +36,12 @@ def limit_kernels(network: Network, input_gram: Float[Array, "n n"]) -> Float[Ar
         One kernel a trained layer, shape (L, n, C, n, C); each is positive semidefinite.
 
     Raises:
-        InputError: for a layer whose `weight_variance` is None or an activation whose `dual` is.
+        InputError: for residual or structured layers, a layer whose `weight_variance` is None, or
+            an activation whose `dual` is.
 
     Cost: O(L n^2) and the result's L n^2 C^2 numbers; no array has a width in it.
     """
-    check(not network.skips, "network", "have no residual layers for the limit", "residual")
+    check_limit(network)
     covariance = _variance(network, 0) * (input_gram - _bias(network.layers[0]))
     grams, masks, gains = [input_gram], [], []
     for i, (layer, above) in enumerate(pairwise(network.layers), start=1):
@@ -54,6 +55,17 @@ def limit_kernels(network: Network, input_gram: Float[Array, "n n"]) -> Float[Ar
     found = zip(network.layers, grams, limit_conj_grams(masks, gains), strict=True)
     kernels = [gram * conj for layer, gram, conj in found if layer.trainable]
     return jnp.stack([repeat_outputs(kernel, _n_outputs(network)) for kernel in kernels])
+
+
+def check_limit(network: Network) -> None:
+    """Refuse layers of which no limit is known.
+
+    Raises:
+        InputError: for structured or residual layers.
+    """
+    told = "have free matrices for the infinite-width limit"
+    check(network.free, "network", told, "one of structured layers")
+    check(not network.skips, "network", "have no residual layers for the limit", "residual")
 
 
 def _variance(network: Network, i: int) -> Float[Array, ""]:

@@ -33,6 +33,11 @@ class Network(eqx.Module):
         return any(layer.skips for layer in self.layers)
 
     @property
+    def free(self) -> bool:
+        """Whether every layer's matrix is itself what trains, as laws of weight Grams ask."""
+        return all(layer.free for layer in self.layers)
+
+    @property
     def factorised(self) -> bool:
         """Whether each layer's kernel is one Gram of what enters it times one of sensitivities."""
         return all(layer.factorised for layer in self.layers)

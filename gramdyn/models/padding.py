@@ -32,15 +32,12 @@ def pad_network(network: Network, widths: Sequence[int]) -> Network:
         The padded network; outputs, kernels and trajectories are those of the given one.
 
     Raises:
-        InputError: if a width is below the layer's own, or the depths differ.
+        InputError: for other layers, a width below the layer's own, or depths that differ.
     """
     widths = check_widths(widths)
-    check(
-        all(isinstance(layer, Dense) for layer in network.layers),
-        "network",
-        "have dense layers",
-        network,
-    )
+    told = tuple(type(layer).__name__ for layer in network.layers)
+    dense = all(isinstance(layer, Dense) for layer in network.layers)
+    check(dense, "network", "have dense layers to be padded", told)
     layers = [layer for layer in network.layers if isinstance(layer, Dense)]
     own = tuple(layer.weight.shape[0] for layer in layers[:-1])
     fits = len(widths) == len(own) and all(w >= v for w, v in zip(widths, own, strict=False))

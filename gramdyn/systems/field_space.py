@@ -219,11 +219,11 @@ def field_system(fields: NetworkFields, closure: str | Closure | Any = "exact") 
     Args:
         fields: Fields of a network of dense layers, in either coordinates.
         closure: A name in `CLOSURES`, `{order: ..., expansion: ...}`, or a `Closure`.
+
+    Raises:
+        InputError: for residual, convolutional or structured layers, or an unknown closure.
     """
-    skips = fields.network.skips
-    check(not skips, "network", "have no residual layers for fields as a system", "residual")
-    shared = fields.network.shares_weights
-    check(not shared, "network", "have no convolutions for fields as a system", "convolutional")
+    _check_laws(fields.network)
     first = fields.network.layers[0]
     if not isinstance(first, GramDense):
         assert isinstance(first, Dense)
@@ -238,6 +238,18 @@ def field_system(fields: NetworkFields, closure: str | Closure | Any = "exact") 
         fields.offset,
         make_closure(closure),
     )
+
+
+def _check_laws(network: Network) -> None:
+    """Refuse layers whose steps have no law in the fields alone."""
+    told = "have free matrices for fields as a system"
+    first = network.layers[0]
+    free = network.free and (isinstance(first, Dense | GramDense) or network.shares_weights)
+    check(free, "network", told, "one of structured layers")
+    told = "have no residual layers for fields as a system"
+    check(not network.skips, "network", told, "residual")
+    told = "have no convolutions for fields as a system"
+    check(not network.shares_weights, "network", told, "convolutional")
 
 
 def make_field_system(
@@ -270,6 +282,7 @@ def make_field_system(
         with C rows a sample in the backward one.
     """
     made = make_closure(closure)
+    _check_laws(network)
     system = make_system(network, task, loss=loss, coordinates="gram", centred=centred)
     assert isinstance(system, NetworkSystem)
     return field_system(system.fields(system.initial_state()), made)

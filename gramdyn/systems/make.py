@@ -45,7 +45,7 @@ def make_system(
 
     Raises:
         InputError: for unknown coordinates, shapes that do not fit, or, with moments, a network
-            that is not linear, a loss that is not squared, or `centred`.
+            that is not linear and dense, a loss that is not squared, or `centred`.
     """
     check_known("coordinates", coordinates, COORDINATES)
     thin = "be others here: for `thin` ones see `make_planted_system`"
@@ -54,6 +54,8 @@ def make_system(
     if isinstance(first, GramDense):
         raise InputError("Argument `network` must be in weight coordinates, but is in Gram ones.")
     loss = SquaredLoss() if loss is None else loss
+    readout = network.readout
+    check(isinstance(readout, Dense), "network", "end in a dense layer", type(readout).__name__)
     if coordinates == "moments":
         check(isinstance(loss, SquaredLoss), "loss", "be squared for moment coordinates", loss)
         check(not centred, "centred", "be false for moment coordinates", centred)
@@ -72,7 +74,8 @@ def make_system(
         check(not centred, "centred", "be false with samples held out", centred)
         coordinates = "weights"
     if not isinstance(first, Dense):
-        told = "be weights for a network that begins with a convolution"
+        kind = "convolution" if first.shares_weights else "structured layer"
+        told = f"be weights for a network that begins with a {kind}"
         check(coordinates in ("auto", "weights"), "coordinates", told, coordinates)
         coordinates = "weights"
     if coordinates == "auto":
@@ -83,9 +86,15 @@ def make_system(
         gram = None if task.input_gram is None else jnp.asarray(task.input_gram)
         start, origin = Network((to_gram(first, inputs, gram), *network.layers[1:])), first
     arrays = start, origin, inputs, targets, loss, offset, task.held_out
-    if task.planted_map is None or centred or not learns_both_layers(network):
+    if task.planted_map is None or centred or not _is_planted(network):
         return NetworkSystem(*arrays)
     return SampledSystem(*arrays, planted_map=jnp.asarray(task.planted_map))
+
+
+def _is_planted(network: Network) -> bool:
+    """Whether what is said of planted maps is said of it: both its layers are free matrices."""
+    dense = all(isinstance(layer, Dense) for layer in network.layers)
+    return dense and learns_both_layers(network)
 
 
 def make_planted_system(network: Network, population: Population) -> PlantedSystem:
@@ -99,6 +108,8 @@ def make_planted_system(network: Network, population: Population) -> PlantedSyst
         InputError: for a network that is not one layer of ReLU and a readout, both trained, without
             biases and multipliers, or shapes that do not fit.
     """
+    told = "have free matrices in thin coordinates"
+    check(network.free, "network", told, "one of structured layers")
     dtype = network.layers[0].matrix().dtype
     return PlantedSystem(network, jnp.asarray(population.target, dtype))
 
@@ -113,6 +124,8 @@ def make_moment_system(network: Network, moments: Moments) -> MomentSystem:
     Raises:
         InputError: for a network that is not linear, or shapes that do not fit.
     """
+    told = "have free matrices for moment coordinates"
+    check(network.free, "network", told, "one of structured layers")
     dtypes = {leaf.dtype for leaf in jax.tree.leaves(network.partition()[0])}
     check(len(dtypes) == 1, "network", "train, all of one dtype", dtypes)
     (dtype,) = dtypes
@@ -120,9 +133,7 @@ def make_moment_system(network: Network, moments: Moments) -> MomentSystem:
 
 
 def _check_shapes(network: Network, task: Any) -> None:
-    first, last = network.layers[0], network.readout
-    assert isinstance(last, Dense)
-    takes, gives = first.n_inputs, last.matrix().shape[0]
+    takes, gives = network.layers[0].n_inputs, network.readout.matrix().shape[0]
     wanted = f"take {task.inputs.shape[1]} inputs like the task"
     check(takes == task.inputs.shape[1], "network", wanted, takes)
     wanted = f"have {task.targets.shape[1]} outputs like the task"

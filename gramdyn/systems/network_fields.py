@@ -13,7 +13,7 @@ from gramdyn.data.task import HeldOut
 from gramdyn.kernels.gram import tangent_kernel
 from gramdyn.kernels.operators import Path, reversed_path
 from gramdyn.kernels.spectra import top_eigenvalues_of
-from gramdyn.models.infinite_width import limit_kernels
+from gramdyn.models.infinite_width import check_limit, limit_kernels
 from gramdyn.models.layers import Pulled, Trace
 from gramdyn.models.network import Network
 from gramdyn.systems.base import AbstractFields
@@ -161,8 +161,8 @@ class NetworkFields(AbstractFields):
         return reversed_path(Path(self.masks[end + 1 : start], matrices))
 
     def _check_operators(self) -> None:
-        told = "have no residual layers for operators"
-        check(not self.network.skips, "network", told, "residual")
+        told = "have no residual layers and no corrections for operators"
+        check(not self.network.skips, "network", told, "one with some")
         told = "have no convolutions for operators"
         check(not self.network.shares_weights, "network", told, "convolutional")
 
@@ -190,6 +190,7 @@ class NetworkFields(AbstractFields):
     @cached_property
     def limit_kernels(self) -> Float[Array, "L n C n C"]:
         """What the layer kernels at t = 0 tend to as the widths grow; the same at every t."""
+        check_limit(self.network)
         first, trace = self.network.layers[0], self.traces[0]
         return limit_kernels(self.network, first.input_gram(trace))
 
