@@ -35,10 +35,11 @@ def layer_kernels(moment: Moment) -> Found:
     found = []
     for i in fields.trained:
         leaves = [leaf.reshape(rows, -1) for leaf in jax.tree.leaves(jacobian.layers[i])]
-        found.append(sum(leaf @ leaf.T for leaf in leaves).reshape(fields.tangent_kernel.shape))
+        total = sum((leaf @ leaf.T for leaf in leaves), jnp.zeros((rows, rows)))
+        found.append(total.reshape(fields.tangent_kernel.shape))
     pairs = zip(found, fields.layer_kernels, strict=True)
     errors = [relative(one, two) for one, two in pairs]
-    return Found(worst([*errors, relative(sum(found), fields.tangent_kernel)]))
+    return Found(worst([*errors, relative(sum(found[1:], found[0]), fields.tangent_kernel)]))
 
 
 @law("residual law", needs="kernels")
@@ -60,12 +61,12 @@ def forward_fields(moment: Moment) -> Found:
     return Found(compare(moment.pre_rates, told, sizes))
 
 
-def _no_skips(network: Network, scheme: AbstractScheme) -> bool:
-    """Operators, and the fields as a system, are those of layers in a row."""
-    return not network.skips
+def _in_a_row(network: Network, scheme: AbstractScheme) -> bool:
+    """Operators, and the fields as a system, are those of free matrices in a row."""
+    return network.free and not network.skips
 
 
-@law("forward fields by Gamma", applies=_no_skips)
+@law("forward fields by Gamma", applies=_in_a_row)
 def forward_by_operators(moment: Moment) -> Found:
     """dz^l/dt = -s sum_{k <= l} sum_nu G^{k-1} Gamma^{l,k} drive^l, by pushforward operators."""
     told, sizes = (_pushed(fields) for fields in (moment.fields, moment.other))
@@ -127,7 +128,7 @@ def _pulls(network: Network, scheme: AbstractScheme) -> bool:
     layers = network.layers
     bias = any(layer.bias is not None for layer in layers if isinstance(layer, Dense))
     last = max(i for i, layer in enumerate(layers) if layer.trainable)
-    plain = not bias and not network.skips
+    plain = not bias and _in_a_row(network, scheme)
     return last >= 2 and plain and all(is_homogeneous(layer.activation) for layer in layers)
 
 
@@ -163,7 +164,7 @@ def _pulled(fields: NetworkFields) -> list[Array]:
     return found
 
 
-@law("exact step of the fields", counts="masks flipped", applies=_no_skips)
+@law("exact step of the fields", counts="masks flipped", applies=_in_a_row)
 def exact_step(moment: Moment) -> Found:
     """z', q' and the outputs after one descent step of the weights, by the fields' exact laws.
 
@@ -202,11 +203,11 @@ def _flips(before: NetworkFields, after: NetworkFields) -> Int[Array, ""]:
     return jnp.sum(jnp.stack(counts))
 
 
-@law(
-    "operator law",
-    needs="operators",
-    applies=lambda network, scheme: any(layer.trainable for layer in network.layers[1:-1]),
-)
+def _has_operators(network: Network, scheme: AbstractScheme) -> bool:
+    return network.free and any(layer.trainable for layer in network.layers[1:-1])
+
+
+@law("operator law", needs="operators", applies=_has_operators)
 def operator_law(moment: Moment) -> Found:
     """d/dt of W^T D_mu D_nu W of each hidden layer above the first, first and last sample."""
     fields, n = moment.fields, moment.system.targets.shape[0]
@@ -240,10 +241,13 @@ def _operator_velocity(fields: NetworkFields, i: int) -> Float[Array, "N N"]:
     reason="an eigenvalue of an n x n matrix is found to n eps of the largest",
 )
 def positive(moment: Moment) -> Found:
-    """Most negative eigenvalue over the largest, of every G, Q, layer kernel and their sum."""
+    """Most negative eigenvalue over the largest, of every G, Q, layer kernel and their sum.
+
+    Of each G that is part of a kernel: structured layers have none.
+    """
     fields = moment.fields
     pairs = zip(fields.network.layers, fields.traces, strict=True)
-    matrices = [layer.input_gram(trace) for layer, trace in pairs]
+    matrices = [layer.input_gram(trace) for layer, trace in pairs if layer.factorised]
     matrices += [as_matrix(conj_gram(sens)) for sens in fields.sens[:-1]]
     matrices += [as_matrix(kernel) for kernel in fields.all_kernels]
     return Found(worst([_negative(matrix) for matrix in matrices]))

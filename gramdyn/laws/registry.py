@@ -14,7 +14,7 @@ from jaxtyping import Array, Float, Int
 
 from gramdyn.dynamics.schemes import AbstractScheme
 from gramdyn.laws.moment import Moment
-from gramdyn.models.layers import Dense
+from gramdyn.models.layers import AbstractLayer
 from gramdyn.models.network import Network
 from gramdyn.systems import NetworkSystem
 
@@ -99,6 +99,8 @@ class Sizes:
         width: Neurons of the widest layer.
         weights: Trained numbers.
         fan_in: Most numbers that enter a neuron.
+        copied: Trained numbers of which a kernel may hold one copy a sample and output: those of
+            layers whose kernel is no product of two Grams.
     """
 
     samples: int
@@ -107,16 +109,25 @@ class Sizes:
     width: int
     weights: int
     fan_in: int = 1
+    copied: int = 0
 
     @classmethod
     def of(cls, system: NetworkSystem) -> "Sizes":
         """The sizes of a system in weight coordinates."""
         n, n_outputs = system.targets.shape
         layers = system.start.layers
-        shapes = [layer.weight.shape for layer in layers if isinstance(layer, Dense)]
+        traces = jax.eval_shape(system.start.traces, system.inputs)
+        shapes = [(trace.pre.shape[1], trace.inputs.shape[1]) for trace in traces]
         width, fan_in = (max(sides) for sides in zip(*shapes, strict=True))
-        weights = sum(leaf.size for leaf in jax.tree.leaves(system.initial_state()))
-        return cls(n, n_outputs, len(layers), width, weights, fan_in)
+        trained = zip(layers, system.initial_state().layers, strict=True)
+        counts = [(layer.factorised, _n_numbers(state)) for layer, state in trained]
+        weights = sum(count for _, count in counts)
+        copied = sum(count for factorised, count in counts if not factorised)
+        return cls(n, n_outputs, len(layers), width, weights, fan_in, copied)
+
+
+def _n_numbers(state: AbstractLayer) -> int:
+    return sum(leaf.size for leaf in jax.tree.leaves(state))
 
 
 # Numbers a check may hold at once: 0.8 GB.
@@ -127,13 +138,17 @@ MOST_ROWS = 512
 # What a check on n samples holds, and whether that is allowed.
 NEEDS: dict[str, Callable[[Sizes, int], bool]] = {
     "fields": lambda size, n: n * size.outputs * (n + size.layers * size.width) <= BUDGET,
-    "kernels": lambda size, n: (2 * size.layers + 1) * (n * size.outputs) ** 2 <= BUDGET,
+    "kernels": lambda size, n: (
+        (2 * size.layers + 1) * (n * size.outputs) ** 2 + n * size.outputs * size.copied <= BUDGET
+    ),
     "jacobian": lambda size, n: n * size.outputs * (size.weights + n * size.outputs) <= BUDGET,
     "grams": lambda size, n: (
         8 * size.fan_in**2 + 8 * n * size.layers * max(size.width, size.fan_in) <= BUDGET
     ),
     "operators": lambda size, n: 8 * size.width**2 + n * size.outputs * size.width <= BUDGET,
-    "spectra": lambda size, n: n * size.outputs <= MOST_ROWS,
+    "spectra": lambda size, n: (
+        n * size.outputs <= MOST_ROWS and n * size.outputs * size.copied <= BUDGET
+    ),
 }
 
 

@@ -56,12 +56,12 @@ def loss_decay(moment: Moment) -> Found:
 
 
 def balanced_pairs(network: Network) -> tuple[int, ...]:
-    """Positions i such that layers i and i + 1 train, a homogeneous activation alone between."""
+    """Positions i such that free layers i and i + 1 train, a homogeneous activation between."""
     pairs = enumerate(itertools.pairwise(network.layers))
     return tuple(
         i
         for i, pair in pairs
-        if all(one.trainable and not one.skips for one in pair)
+        if all(one.trainable and one.free and not one.skips for one in pair)
         and is_homogeneous(pair[0].activation)
     )
 
@@ -136,7 +136,12 @@ def _overlap(
     return 2.0 * jnp.sum(one * two, axis=1)
 
 
-@law("Gram coordinates = weights", applies=lambda network, scheme: scheme.linear)
+def _has_gram(network: Network, scheme: AbstractScheme) -> bool:
+    """Whether the first layer has Gram coordinates, exact for the scheme."""
+    return scheme.linear and isinstance(network.layers[0], Dense)
+
+
+@law("Gram coordinates = weights", applies=_has_gram)
 def coordinates(moment: Moment) -> Found:
     """One step of the run's scheme from rest in both coordinates: every z and the outputs.
 
