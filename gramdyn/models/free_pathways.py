@@ -33,8 +33,10 @@ from gramdyn.kernels.structured_laws import (
 )
 from gramdyn.models.pathway import AbstractPathway, as_row, check_square, entries, register_pathway
 
-# From this size on products by the fast Fourier transform are faster than by the matrix.
-FFT_FROM = 512
+# From this size on products by the fast Fourier transform are faster than by the matrix (240 rows,
+# float32, one CPU core: 0.7, 1.1, 2.2 and 7 times at 128, 192, 512 and 2048). Transforms of a size
+# with a prime factor above 7 take up to five times as long, and gain from the second size on.
+FFT_FROM, ROUGH_FFT_FROM = 192, 1024
 
 
 @register_pathway("dense")
@@ -321,7 +323,8 @@ class Circulant(AbstractPathway):
         column: First column c, shape (N,): by init "flat" all |fft c| = gain, with random phases,
             so that S is gain times an orthogonal matrix; by "random" N(0, gain^2 / N).
 
-    Cost: products take N^2 operations a row below N = 512, from there on transforms.
+    Cost: products take N^2 operations a row below N = 192 (1024 where N has a prime factor above
+    7), from there on transforms.
     """
 
     column: Float[Array, " N"]
@@ -350,13 +353,13 @@ class Circulant(AbstractPathway):
 
     def __call__(self, act: Float[Array, "n N"]) -> Float[Array, "n N"]:
         """Circular convolution of h and c."""
-        if act.shape[1] < FFT_FROM:
+        if not by_transforms(act.shape[1]):
             return act @ self.matrix().T
         return convolve(jnp.fft.rfft(self.column), act, act.shape[1])
 
     def pull(self, sens: Float[Array, "n C N"]) -> Float[Array, "n C N"]:
         """Circular correlation of delta and c."""
-        if sens.shape[2] < FFT_FROM:
+        if not by_transforms(sens.shape[2]):
             return sens @ self.matrix()
         return convolve(jnp.conj(jnp.fft.rfft(self.column)), sens, sens.shape[2])
 
@@ -387,7 +390,7 @@ class Circulant(AbstractPathway):
 class Toeplitz(AbstractPathway):
     """S[i, j] = t[i - j + N_in - 1]: t ~ N(0, gain^2 / N_in).
 
-    Cost: as `Circulant`, transforms being of N + N_in - 1 numbers.
+    Cost: as `Circulant`, transforms being of N + N_in - 1 numbers, from 1024 of these on.
     """
 
     diagonals: Float[Array, " m"]
@@ -408,7 +411,7 @@ class Toeplitz(AbstractPathway):
     def __call__(self, act: Float[Array, "n N_in"]) -> Float[Array, "n N"]:
         """The middle of the convolution of h and t, which no wrapping around reaches."""
         period = self.diagonals.shape[0]
-        if period < 2 * FFT_FROM:
+        if period < ROUGH_FFT_FROM:
             return act @ self.matrix().T
         whole = convolve(jnp.fft.rfft(self.diagonals), act, period)
         return whole[:, self.n_in - 1 :]
@@ -416,7 +419,7 @@ class Toeplitz(AbstractPathway):
     def pull(self, sens: Float[Array, "n C N"]) -> Float[Array, "n C N_in"]:
         """The matching part of the correlation of delta and t."""
         period = self.diagonals.shape[0]
-        if period < 2 * FFT_FROM:
+        if period < ROUGH_FFT_FROM:
             return sens @ self.matrix()
         shifted = jnp.pad(sens, ((0, 0), (0, 0), (self.n_in - 1, 0)))
         whole = convolve(jnp.conj(jnp.fft.rfft(self.diagonals)), shifted, period)
@@ -530,6 +533,15 @@ def flat_column(key: Key, size: int, gain: Scalar, dtype: Any) -> Float[Array, "
     phases = jnp.where(is_real, real, phases)
     waves = jax.lax.complex(jnp.cos(phases), jnp.sin(phases))
     return jnp.asarray(gain, dtype) * jnp.fft.irfft(waves, size)
+
+
+def by_transforms(size: int) -> bool:
+    """Whether circular convolutions of this size are faster by transforms than by a matrix."""
+    rest = size
+    for factor in (2, 3, 5, 7):
+        while rest % factor == 0:
+            rest //= factor
+    return size >= (FFT_FROM if rest == 1 else ROUGH_FFT_FROM)
 
 
 def convolve(
