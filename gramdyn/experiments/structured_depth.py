@@ -20,7 +20,7 @@ from gramdyn.experiments.depth_laws import (
     square_variance,
 )
 from gramdyn.experiments.numbers import told
-from gramdyn.experiments.pictures import LEGEND, MARKERS, colours_of
+from gramdyn.experiments.pictures import MARKERS, colours_of
 from gramdyn.experiments.registry import Row, claim
 from gramdyn.experiments.rows import above, below, near
 from gramdyn.kernels.sensitivity import log_condition
@@ -183,14 +183,16 @@ def draw(trees: Sequence[xr.DataTree]) -> Figure:
     for k, colour in colours_of(range(len(shown))).items():
         values = data["log_condition"].sel(model=shown[k]).median("draw")
         style = {"color": colour, "marker": MARKERS[k % len(MARKERS)], "ms": 4.5, "lw": 1.3}
-        left.plot(DEPTHS, np.maximum(values, 0.05), label=shown[k], **style)
+        left.plot(DEPTHS, np.maximum(values, 0.05), **style)
         spread = data["log_gradient"].sel(model=shown[k], depth=DEPTHS[-1])
         right.plot(spread, np.full(spread.size, k), ".", color=colour, alpha=0.5, ms=5)
     left.set_xscale("log", base=2)
     left.set_yscale("log")
     dress(left, f"log10 of the condition, N = {WIDTH}", "layers", "")
-    left.legend(**LEGEND | {"fontsize": 7.5}, loc="upper left")
+    # Names and colours of both pictures.
     right.set_yticks(range(len(shown)), shown)
+    for label, colour in zip(right.get_yticklabels(), colours_of(shown).values(), strict=True):
+        label.set_color(colour)
     dress(right, f"log10 of the gradient's ratio, {DEPTHS[-1]} layers", "", "")
     return figure
 
