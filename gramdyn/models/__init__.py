@@ -25,7 +25,8 @@ from gramdyn.models.correction import (
 )
 from gramdyn.models.enriched import EnrichedLayer
 from gramdyn.models.enriched_network import enriched_network
-from gramdyn.models.equilibrium import EquilibriumLayer, equilibrium_network
+from gramdyn.models.equilibrium import EquilibriumLayer
+from gramdyn.models.equilibrium_network import equilibrium_network
 from gramdyn.models.free_pathways import (
     BlockDiagonal,
     Circulant,

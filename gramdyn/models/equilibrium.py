@@ -9,7 +9,7 @@ hold as they stand, with h = z*, delta = phi'(pre) w, and w in the place of the 
 Source: derived here; equilibrium layers are those of Bai, Kolter, Koltun (2019).
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from typing import Any
 
 import equinox as eqx
@@ -17,22 +17,18 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
-from gramdyn._checks import check, check_known, check_number, check_positive_int
+from gramdyn._checks import check, check_number, check_positive_int
 from gramdyn._errors import InputError
-from gramdyn._types import Key, Scalar
 from gramdyn.kernels.contraction import response_bound
 from gramdyn.kernels.fields import sensitivity
 from gramdyn.kernels.fixed_points import FixedPoint, implicit_adjoint, solve_fixed_point
-from gramdyn.models.activations import Activation, linear
+from gramdyn.models.activations import Activation
 from gramdyn.models.enriched import EnrichedLayer
-from gramdyn.models.enriched_network import enriched_network
 from gramdyn.models.layers import AbstractLayer, Dense, Pulled, Trace
-from gramdyn.models.network import Network
-from gramdyn.models.pathway import AbstractPathway, entries
+from gramdyn.models.pathway import AbstractPathway
 
 # Steps of a loop that operations are counted for: at a rate of 0.75 they lead to rounding.
 TYPICAL_STEPS = 100
-INJECTIONS = ("trained", "fixed")
 
 
 class EquilibriumLayer(AbstractLayer):
@@ -261,51 +257,3 @@ def _loop(
 def _frozen(at: str, part: AbstractLayer) -> tuple[str, ...]:
     """Names of what does not train of a layer within a layer."""
     return tuple(f"{at}.{name}" for name in part.frozen_leaves) if part.trainable else (at,)
-
-
-def equilibrium_network(
-    key: Key,
-    n_inputs: int,
-    width: int,
-    n_outputs: int = 1,
-    *,
-    pathway: Mapping[str, Any] | str | None = None,
-    embedding: str = "trained",
-    bias: bool = True,
-    weight_scale: Scalar = 1.0,
-    dtype: type | None = None,
-    tol: float | None = None,
-    max_steps: int = 1000,
-    **options: Any,
-) -> Network:
-    """An equilibrium layer and a dense readout.
-
-    Args:
-        key: Random key.
-        n_inputs: Inputs d.
-        width: Numbers N of the loop.
-        n_outputs: Outputs C.
-        pathway: As of `enriched_network`; by default orthogonal with gain 0.8.
-        embedding: Whether W_x and b train: "trained" or "fixed".
-        bias: Whether there is a b, zero at the start.
-        weight_scale: Factor on the entries N(0, 1 / d) of W_x.
-        dtype: Floating type; JAX's default by default.
-        tol: As of `EquilibriumLayer`.
-        max_steps: As of `EquilibriumLayer`.
-        options: Others of `enriched_network`: correction, mode, alpha, activation, those of the
-            readout, ...
-
-    Raises:
-        InputError: as `enriched_network`.
-    """
-    check_known("embedding", embedding, INJECTIONS)
-    check_positive_int("n_inputs", n_inputs)
-    own, other = jax.random.split(key)
-    pathway = {"kind": "orthogonal", "gain": 0.8} if pathway is None else pathway
-    options |= {"pathway": pathway, "embedding": "none", "bias": False, "dtype": dtype}
-    cell, readout = enriched_network(own, width, (width,), n_outputs, **options).layers
-    weight = entries(other, (width, n_inputs), weight_scale * n_inputs**-0.5, dtype)
-    zeros = jnp.zeros(width, weight.dtype) if bias else None
-    inject = Dense(weight, zeros, None, linear(), embedding == "trained")
-    assert isinstance(cell, EnrichedLayer)
-    return Network((EquilibriumLayer(cell, inject, tol, max_steps), readout))
