@@ -22,7 +22,7 @@ _MODULES = (
     "features_ansatz",
     "vae_interpolation",
     *("structured_kernels", "structured_depth", "structured_noise", "structured_smoothness"),
-    "structured_digits",
+    *("structured_digits", "structured_rates"),
 )
 for _module in _MODULES:
     importlib.import_module(f"gramdyn.experiments.{_module}")

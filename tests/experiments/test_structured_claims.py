@@ -13,6 +13,7 @@ SMALL = {
     "structured-noise": (None, (1, "noisy_accuracy", lambda x: x + 0.2)),
     "structured-smoothness": (None, (0, "top_eigenvalues", lambda x: x[..., ::-1])),
     "structured-digits": (None, (3, "heldout_accuracy", lambda x: 0.0 * x + 0.94)),
+    "structured-rates": (None, (0, "rate", lambda x: x**1.3)),
 }
 
 
