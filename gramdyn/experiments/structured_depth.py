@@ -95,7 +95,7 @@ def measure() -> xr.DataTree:
             "log_condition": (shape, np.stack([one[0] for one in found])),
             "log_gradient": (shape, np.stack([one[1] for one in found])),
         },
-        {"model": list(MODELS), "depth": list(DEPTHS)},
+        {"depth": list(DEPTHS)},
     )
     laws = xr.Dataset({"dense": ("draw", signals[0]), "orthogonal": ("chain", signals[1])})
     laws["circulant"] = ("mode", modes)
@@ -174,6 +174,11 @@ def _circulant_logs() -> np.ndarray:
     return np.asarray(jnp.log(jnp.abs(jnp.fft.rfft(columns)[:, 1:-1])).ravel())
 
 
+def _of(data: xr.DataArray, name: str) -> xr.DataArray:
+    """What belongs to one model."""
+    return data.isel(model=list(MODELS).index(name))
+
+
 def draw(trees: Sequence[xr.DataTree]) -> Figure:
     """log10 kappa against depth, and the gradient's ratio at the largest."""
     data = trees[0]["models"].to_dataset()
@@ -181,10 +186,10 @@ def draw(trees: Sequence[xr.DataTree]) -> Figure:
     left, right = figure.subplots(1, 2, width_ratios=(1.2, 1))
     shown = [name for name in MODELS if "relu" not in name and "linear" not in name]
     for k, colour in colours_of(range(len(shown))).items():
-        values = data["log_condition"].sel(model=shown[k]).median("draw")
+        values = _of(data["log_condition"], shown[k]).median("draw")
         style = {"color": colour, "marker": MARKERS[k % len(MARKERS)], "ms": 4.5, "lw": 1.3}
         left.plot(DEPTHS, np.maximum(values, 0.05), **style)
-        spread = data["log_gradient"].sel(model=shown[k], depth=DEPTHS[-1])
+        spread = _of(data["log_gradient"], shown[k]).sel(depth=DEPTHS[-1])
         right.plot(spread, np.full(spread.size, k), ".", color=colour, alpha=0.5, ms=5)
     left.set_xscale("log", base=2)
     left.set_yscale("log")
@@ -211,17 +216,17 @@ def compare(trees: Sequence[xr.DataTree]) -> list[Row]:
     slope = condition_growth(WIDTH)
     rows = []
     for name in ("dense, linear", "dense"):
-        ends = middle.sel(model=name)
+        ends = _of(middle, name)
         found = float((ends.sel(depth=64) - ends.sel(depth=16)) / 48)
         rows.append(near(f"{name}: growth of log10 kappa a layer", found, slope, 0.03 * slope))
-    rows.append(below("orthogonal, 64 layers", middle.sel(model="orthogonal", depth=64), 3.6))
-    residual = middle.sel(model="residual, 1/√L")
+    rows.append(below("orthogonal, 64 layers", _of(middle, "orthogonal").sel(depth=64), 3.6))
+    residual = _of(middle, "residual, 1/√L")
     rows.append(above("residual, 1/√L: least over depths", residual.min(), 0.6))
     rows.append(below("residual, 1/√L: most over depths", residual.max(), 1.0))
-    exact = data["log_condition"].sel(model="orthogonal, linear").max()
+    exact = _of(data["log_condition"], "orthogonal, linear").max()
     rows.append(below("orthogonal, linear: most", exact, 1e-10))
     spread = data["log_gradient"].sel(depth=64).std("draw")
-    ratio = float(spread.sel(model="orthogonal") / spread.sel(model="dense"))
+    ratio = float(_of(spread, "orthogonal") / _of(spread, "dense"))
     rows.append(below("spread of gradients, orthogonal over dense", ratio, 0.25))
     return [*rows, *_laws(laws), *_told(data)]
 
@@ -250,8 +255,8 @@ def _told(data: xr.Dataset) -> list[Row]:
     """Median log10 kappa of every model by depth, and median and spread of its gradients."""
     rows = []
     for name, (_, elsewhere) in MODELS.items():
-        values = data["log_condition"].sel(model=name).median("draw")
-        pulled = data["log_gradient"].sel(model=name, depth=64)
+        values = _of(data["log_condition"], name).median("draw")
+        pulled = _of(data["log_gradient"], name).sel(depth=64)
         text = " ".join(told(float(value)) for value in values)
         text += f"; {told(float(pulled.median()))} ± {told(float(pulled.std()))}"
         beside = f"elsewhere {elsewhere}" if elsewhere else "no claim"

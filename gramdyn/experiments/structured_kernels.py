@@ -60,14 +60,10 @@ def measure() -> xr.DataTree:
             {
                 "layer": (("mode", "pathway"), [[_error(p, m) for p in names] for m in MODES]),
                 "size": ("pathway", [_size(name) for name in names]),
-            },
-            {"pathway": names, "mode": list(MODES)},
+            }
         )
         found = [[_network_error("orthogonal", c, m) for c in CORRECTIONS] for m in MODES]
-        corrections = xr.Dataset(
-            {"network": (("mode", "correction"), found)},
-            {"correction": list(CORRECTIONS), "mode": list(MODES)},
-        )
+        corrections = xr.Dataset({"network": (("mode", "correction"), found)})
     return xr.DataTree.from_dict({"pathways": pathways, "corrections": corrections})
 
 
@@ -151,7 +147,7 @@ def draw(trees: Sequence[xr.DataTree]) -> Figure:
     figure = new_figure(10.4, 4.6)
     left, right = figure.subplots(1, 2, sharey=True)
     data = tree["pathways"].to_dataset()
-    names = [str(name) for name in data["pathway"].values]
+    names = list(PATHWAYS)
     _bars(left, names, data["layer"].max("mode").values, RULE)
     dress(left, "closed form less autodiff, whole networks", "largest relative error", "")
     left.set_xscale("log")
@@ -180,15 +176,15 @@ def compare(trees: Sequence[xr.DataTree]) -> list[Row]:
     (tree,) = trees
     data, beside = tree["pathways"].to_dataset(), tree["corrections"].to_dataset()
     rows = []
-    for name in PATHWAYS:
-        error = float(data["layer"].sel(pathway=name).max())
+    for i, name in enumerate(PATHWAYS):
+        error = float(data["layer"].isel(pathway=i).max())
         rows.append(below(f"{name} beside a bottleneck, both modes: error", error, BOUND))
-    for name in CORRECTIONS:
-        error = float(beside["network"].sel(correction=name).max())
+    for i, name in enumerate(CORRECTIONS):
+        error = float(beside["network"].isel(correction=i).max())
         rows.append(below(f"orthogonal, correction {name}, both modes: error", error, BOUND))
-    for name, (_, wanted) in PATHWAYS.items():
+    for i, (name, (_, wanted)) in enumerate(PATHWAYS.items()):
         if wanted is not None:
-            size = float(data["size"].sel(pathway=name))
+            size = float(data["size"].isel(pathway=i))
             # Means over 8 draws of the parameters, 200 pairs of rows each.
             off = 0.05 * wanted + 1e-12
             rows.append(near(f"{name}: size of its kernel, N = {WIDE}", size, wanted, off, 3))

@@ -14,10 +14,7 @@ from gramdyn.plan.plan import Group, Plan
 from gramdyn.store.clock import now
 from gramdyn.store.fingerprint import code_digest
 
-_LIBRARIES = (
-    *("jax", "jaxlib", "equinox", "optax", "diffrax", "optimistix"),
-    *("numpy", "zarr", "xarray"),
-)
+_LIBRARIES = ("jax", "jaxlib", "equinox", "optax", "diffrax", "numpy", "zarr", "xarray")
 
 
 def make_manifest(plan: Plan) -> dict[str, Any]:
