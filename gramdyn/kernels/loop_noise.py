@@ -1,8 +1,8 @@
 """Noise that enters a loop at each step: z <- J z + s xi, xi standard normal.
 
 Near a fixed point a layer that feeds itself is such a loop. Of normal J of one spectral radius an
-orthogonal one amplifies noise most, since all its modes are slow; a J that is not normal may first let
-perturbations grow. Source: derived here.
+orthogonal one amplifies noise most, since all its modes are slow; a J that is not normal may first
+let perturbations grow. Source: derived here.
 """
 
 import jax.numpy as jnp
