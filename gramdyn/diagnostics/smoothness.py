@@ -21,11 +21,6 @@ class LossRise(EveryState):
     name: ClassVar[str] = "loss_rise"
     needs: ClassVar[type] = AbstractFields
 
-    @property
-    def ignores_padding(self) -> bool:
-        """The loss does not see neurons without weights."""
-        return True
-
     def dims(self) -> dict[str, Dims]:
         """Axes of the array."""
         return {"loss_rise": ()}
