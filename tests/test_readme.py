@@ -172,7 +172,7 @@ def check_pathway(kind):
 LONG = {
     *("structured-noise", "structured-digits", "structured-smoothness"),
     *("structured-digits-deep", "structured-digits-deep-beside", "structured-digits-deep-residual"),
-    *("structured-smoothness-beside", "structured-smoothness-residual"),
+    *("structured-smoothness-beside", "structured-smoothness-residual", "structured-depth"),
 }
 CONFIGS = [
     pytest.param(path, id=path.stem, marks=[pytest.mark.slow] if path.stem in LONG else [])
@@ -187,7 +187,8 @@ def test_shipped_configs_are_valid(path):
 
 @pytest.mark.parametrize("name", sorted(LONG))
 def test_jobs_of_long_configs_are_valid(name):
-    assert len(expand(load_config(ROOT / f"configs/paper/{name}.yaml"))) > 10
+    (path,) = (ROOT / "configs").rglob(f"{name}.yaml")
+    assert len(expand(load_config(path))) > 10
 
 
 PAGES = [

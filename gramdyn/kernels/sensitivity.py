@@ -31,7 +31,8 @@ def log_singular_values(factors: Float[Array, "L N N"]) -> Float[Array, " N"]:
     """
     product, scale = _product(factors)
     by_svd = jnp.log(jnp.linalg.svd(product, compute_uv=False)) + scale
-    return jnp.where(_is_mild(by_svd), by_svd, log_singular_values_by_qr(factors))
+    by_qr = log_singular_values_by_qr(factors).at[0].set(by_svd[0])  # the SVD keeps the largest
+    return jnp.where(_is_mild(by_svd), by_svd, by_qr)
 
 
 def log_singular_values_by_qr(factors: Float[Array, "L N N"]) -> Float[Array, " N"]:
@@ -41,7 +42,10 @@ def log_singular_values_by_qr(factors: Float[Array, "L N N"]) -> Float[Array, " 
     1986).
     """
     n = factors.shape[1]
-    start = jnp.eye(n, dtype=factors.dtype), jnp.zeros(n, factors.dtype)
+    # A generic basis: from that of the coordinates, a factor with a column of zeros would take
+    # the first direction, and with it the largest value, to 0.
+    basis, _ = jnp.linalg.qr(jnp.sin(jnp.arange(n * n, dtype=factors.dtype) ** 2).reshape(n, n))
+    start = basis, jnp.zeros(n, factors.dtype)
 
     def one(now: tuple[Array, Array], factor: Float[Array, "N N"]) -> tuple[Any, None]:
         basis, logs = now

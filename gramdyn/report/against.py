@@ -67,7 +67,7 @@ def times_picture(
         return None
     styles = Styles([Row(row) for row in rows], Roles(series, facet, rest))
     told = " Of the axes shown by dashes both ends are drawn." if rest else ""
-    figure, title = _draw(rows, across, styles, down), f"{title} over {axis_title(across)}"
+    figure, title = draw_against(rows, across, styles, down), f"{title} over {axis_title(across)}"
     return Picture(title=title, text=text + told, figure=figure, rows=rows, **words)
 
 
@@ -90,13 +90,25 @@ def _rows(cell: Cell, record: str, series: str) -> list[dict[str, Any]]:
     ]
 
 
-def _draw(rows: list[dict[str, Any]], across: str, styles: Styles, down: str) -> go.Figure:
+def draw_against(
+    rows: list[dict[str, Any]], across: str, styles: Styles, down: str, *, log: bool = True
+) -> go.Figure:
+    """Medians and bands against an axis of the sweep.
+
+    Args:
+        rows: Places with `median`, `q10` and `q90`.
+        across: The axis.
+        styles: Colours, panels and dashes of the rows.
+        down: Title of the vertical axis.
+        log: Whether that axis is logarithmic; what is not above 0 is then left out.
+    """
     figure, seen = panels(styles), set[str]()
     for line in lines_of(rows, styles):
         for trace in _traces(line, across, styles, seen):
             figure.add_trace(trace, **styles.at(line[0]))
     figure.update_yaxes(title_text=down, col=1)
-    set_log_axis(figure)
+    if log:
+        set_log_axis(figure)
     set_across_axis(figure, across, rows)
     return figure
 

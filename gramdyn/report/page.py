@@ -31,6 +31,7 @@ from gramdyn.report.picture import Picture
 from gramdyn.report.population import draw_population_loss
 from gramdyn.report.roles import axis_title, value_title
 from gramdyn.report.spectra import draw_spectrum, draw_top_eigenvalue
+from gramdyn.report.structured import draw_conditioning, draw_final_accuracy, draw_final_loss
 from gramdyn.report.styles import Styles
 from gramdyn.report.success import draw_success, draw_success_phase
 from gramdyn.report.table import summary_rows
@@ -83,6 +84,9 @@ def draw_pictures(tree: xr.DataTree) -> list[Picture]:
         draw_population_loss(cells),
         draw_gains(cells),
         draw_target_angles(cells),
+        draw_conditioning(cells),
+        draw_final_loss(cells),
+        draw_final_accuracy(cells),
         draw_answers(cells),
         draw_linearity(cells),
         draw_gram_gap(cells),

@@ -55,7 +55,12 @@ def test_neither_overflows_nor_underflows():
 def test_singular_chains_have_an_infinite_condition():
     factors = chain(np.zeros((4, 3)))
     assert float(log_condition(factors)) < 1e-14
-    assert np.isposinf(log_condition(factors.at[2, 1].set(0.0)))  # a dead row, as of ReLU
+    dead = factors.at[2, 1].set(0.0)  # a row of zeros, as ReLU makes
+    assert np.isposinf(log_condition(dead))
+    # Its other singular values are 1 still, whatever column of whatever factor is 0.
+    for broken in (dead, factors.at[0, :, 0].set(0.0)):
+        np.testing.assert_allclose(log_singular_values(broken)[:2], [0.0, np.log(0.5)], atol=0.7)
+        np.testing.assert_allclose(log_singular_values(broken)[0], 0.0, atol=1e-12)
 
 
 def test_both_ways_agree_where_both_serve():
