@@ -105,11 +105,14 @@ from gramdyn.kernels.planted_gram import gram_step, gram_velocity
 from gramdyn.kernels.planted_hessian import hessian_product
 from gramdyn.kernels.polar import horizontal_part, nearest_with_gram, polar_factor
 from gramdyn.kernels.sensitivity import (
+    chain_condition_bound,
     condition_bound,
     log_condition,
     log_singular_values,
     log_singular_values_by_qr,
+    random_product_norm,
     relative_spectral_sensitivity,
+    square_chain,
     squared_norm,
     top_singular_value,
 )
@@ -201,6 +204,7 @@ __all__ = [
     "butterfly_features",
     "centred",
     "centred_ansatz_correlation",
+    "chain_condition_bound",
     "circulant_conjugate",
     "circulant_forward",
     "circulant_kernel",
@@ -295,6 +299,7 @@ __all__ = [
     "principal_share",
     "prior_bound",
     "pulled_errors",
+    "random_product_norm",
     "reference_linearity",
     "relative_movement",
     "relative_spectral_sensitivity",
@@ -311,6 +316,7 @@ __all__ = [
     "spectrum",
     "splitting_inverse",
     "splitting_rates",
+    "square_chain",
     "squared_norm",
     "stationary_covariance",
     "step_against_moment",

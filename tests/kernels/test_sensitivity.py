@@ -1,16 +1,23 @@
 """Spectra of chains against spectra known by construction, and first-order laws by differences."""
 
+from itertools import pairwise
+
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from gramdyn import InputError
+from gramdyn.experiments import depth_laws
 from gramdyn.kernels import (
+    chain_condition_bound,
     condition_bound,
     log_condition,
     log_singular_values,
     log_singular_values_by_qr,
+    random_product_norm,
     relative_spectral_sensitivity,
+    square_chain,
     squared_norm,
     top_singular_value,
 )
@@ -122,3 +129,87 @@ def test_condition_bound_holds():
         assert np.linalg.cond(turn + extra) <= float(condition_bound(1.0, 1.0, 0.3))
     assert abs(float(condition_bound(1.0, 1.0, 0.3)) - 1.3 / 0.7) < 1e-15
     assert np.isposinf(condition_bound(1.0, 0.5, 0.5))
+
+
+@pytest.mark.parametrize("widths", [(7, 5, 3, 6), (3, 5, 6), (6, 4, 3), (4, 4), (5, 3, 8, 3, 4)])
+def test_chains_of_unlike_widths_have_a_square_one(widths):
+    rng = np.random.default_rng(7)
+    factors = [rng.normal(size=(n, m)) for m, n in pairwise(widths)]
+    squares = square_chain([jnp.asarray(one) for one in factors])
+    assert squares.shape == (len(factors), min(widths), min(widths))
+    product = np.linalg.multi_dot([*factors[::-1], np.eye(widths[0])])
+    wanted = np.log(np.linalg.svd(product, compute_uv=False)[: min(widths)])
+    # Of conditions below 1e4, rounding leaves twelve digits.
+    np.testing.assert_allclose(log_singular_values(squares), wanted, atol=1e-11)
+
+
+def test_widths_that_do_not_fit_are_refused():
+    with pytest.raises(InputError, match="fit one another"):
+        square_chain([jnp.ones((3, 2)), jnp.ones((2, 4))])
+    with pytest.raises(InputError, match="a matrix at least"):
+        square_chain([])
+
+
+def test_condition_of_a_chain_is_within_the_product_of_bounds():
+    rng, length, n, c = np.random.default_rng(8), 16, 6, 0.5
+    extra = rng.normal(size=(length, n, n))
+    extra *= (c / length) / np.linalg.norm(extra, 2, axis=(1, 2))[:, None, None]
+    factors = jnp.asarray(np.stack(orthogonals(length, n, seed=9)) + extra)
+    ones = jnp.ones(length)
+    bound = float(chain_condition_bound(ones, ones, ones * c / length))
+    assert 1.0 < 10 ** float(log_condition(factors)) <= bound
+    # Reached where the same directions gain and lose in every layer; e^(2 c) from above.
+    worst = jnp.tile(jnp.diag(1 + jnp.array([c, -c]) / length), (length, 1, 1))
+    np.testing.assert_allclose(10 ** float(log_condition(worst)), bound, rtol=1e-12)
+    # The next term of the logarithm is 2 c^3 / (3 L^2).
+    off = np.log(bound) - 2 * c
+    np.testing.assert_allclose(off, 2 * c**3 / (3 * length**2), rtol=1e-3)
+    assert np.isposinf(chain_condition_bound(ones, ones, ones))
+
+
+def test_norm_of_products_of_free_matrices():
+    assert abs(random_product_norm(1) - 2.0) < 1e-15  # one matrix: the edge of its quarter circle
+    rng, short = np.random.default_rng(10), []
+    for n, draws in ((8, 400), (64, 40)):
+        pairs = jnp.asarray(rng.normal(size=(draws, 2, n, n)) / n**0.5)
+        tops = jax.vmap(lambda one: jnp.linalg.norm(one[1] @ one[0], 2))(pairs)
+        short.append(random_product_norm(2) - float(jnp.mean(tops)))
+    # What is short falls as N^(-2/3), here to a quarter: .57 and .10 with errors of .02.
+    assert 0.45 < short[0] < 0.7
+    assert 0.03 < short[1] < 0.18
+
+
+def test_signals_of_free_linear_chains_by_depth():
+    n, length, draws = 8, 6, 4000
+    rng = np.random.default_rng(11)
+    act = np.tile(np.eye(n)[0], (draws, 1))
+    for _ in range(length):
+        act = np.einsum("dij,dj->di", rng.normal(size=(draws, n, n)) / n**0.5, act)
+    logs = np.log(np.sum(act**2, axis=1))
+    mean, variance = length * depth_laws.square_drift(n), length * depth_laws.square_variance(n)
+    # Four standard errors; the fourth moment of one layer's logarithm is below 4 squares.
+    assert abs(logs.mean() - mean) < 4 * (variance / draws) ** 0.5
+    assert abs(logs.var() - variance) < 4 * variance * (3 / draws) ** 0.5
+    assert 4 * (variance / draws) ** 0.5 < 0.2 * abs(mean)  # else 0 would pass as well
+
+
+def test_condition_of_free_chains_by_depth():
+    assert abs(depth_laws.condition_growth(32) - 1.0216) < 5e-5
+    n, draws = 8, 200
+    factors = jnp.asarray(np.random.default_rng(12).normal(size=(draws, 96, n, n)) / n**0.5)
+    ends = [jax.vmap(log_condition)(factors[:, :length]) for length in (32, 96)]
+    slopes = (ends[1] - ends[0]) / 64
+    # Four standard errors, of 0.7 % each.
+    off = 4 * float(jnp.std(slopes)) / draws**0.5
+    assert off < 0.03 * depth_laws.condition_growth(n)
+    assert abs(float(jnp.mean(slopes)) - depth_laws.condition_growth(n)) < off
+
+
+def test_random_circulants_by_depth():
+    n, draws = 16, 3000
+    columns = np.random.default_rng(13).normal(size=(draws, n)) / n**0.5
+    logs = np.log(np.abs(np.fft.rfft(columns)[:, 1:-1])).ravel()  # bins whose entries are complex
+    mean, variance = depth_laws.circulant_drift(), depth_laws.circulant_variance()
+    # Four standard errors; the fourth moment of ln of an exponential variable is 5.4 squares.
+    assert abs(logs.mean() - mean) < 4 * (variance / logs.size) ** 0.5
+    assert abs(logs.var() - variance) < 4 * variance * (4.4 / logs.size) ** 0.5
