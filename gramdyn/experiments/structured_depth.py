@@ -87,8 +87,7 @@ def measure() -> xr.DataTree:
     """log10 kappa of end-to-end Jacobians, and norms of what is pulled back, in float64."""
     with jax.enable_x64(True), jax.default_matmul_precision("highest"):
         found = [_measure(name) for name in MODELS]
-        signals = [_signal_logs(kind) for kind in ("dense", "orthogonal")]
-        modes = _circulant_logs()
+        laws = _signals() | {"circulant": ("mode", _circulant_logs())}
     shape = ("model", "depth", "draw")
     data = xr.Dataset(
         {
@@ -97,9 +96,7 @@ def measure() -> xr.DataTree:
         },
         {"depth": list(DEPTHS)},
     )
-    laws = xr.Dataset({"dense": ("draw", signals[0]), "orthogonal": ("chain", signals[1])})
-    laws["circulant"] = ("mode", modes)
-    return xr.DataTree.from_dict({"models": data, "laws": laws})
+    return xr.DataTree.from_dict({"models": data, "laws": xr.Dataset(laws)})
 
 
 def _measure(name: str) -> tuple[np.ndarray, np.ndarray]:
@@ -152,17 +149,25 @@ def _of_chain(factors: Float[Array, "draws L N N"]) -> tuple[Array, Array]:
     return jax.lax.map(log_condition, factors), jax.vmap(ratio)(factors, rows)
 
 
-def _signal_logs(kind: str, depth: int = 16) -> np.ndarray:
-    """Ln |h_L|^2 / |h_0|^2 of linear chains, one draw a number."""
+def _signals() -> dict[str, tuple[str, np.ndarray]]:
+    """Of linear chains J, one draw a number: ln |J h|^2 of a unit h, |J|^2 / N, sigma_1^2."""
+    one, found = jnp.ones((1, WIDTH)) / WIDTH**0.5, {}
+    for kind, axis in (("dense", "draw"), ("orthogonal", "chain")):
+        whole = _ends(kind, jnp.eye(WIDTH), 4)
+        found[kind] = (axis, np.log(np.sum(_ends(kind, one, 16) ** 2, axis=(1, 2))))
+        found[f"{kind}_size"] = (axis, np.sum(whole**2, axis=(1, 2)) / WIDTH)
+        found[f"{kind}_top"] = (axis, np.linalg.norm(whole, 2, axis=(1, 2)) ** 2)
+    return found
 
-    def one(key: Any) -> Float[Array, ""]:
-        keys = jax.random.split(key, depth)
 
+def _ends(kind: str, start: Float[Array, "k N"], depth: int) -> np.ndarray:
+    """What linear chains make of each row, shape (draws, k, N)."""
+
+    def one(key: Any) -> Float[Array, "k N"]:
         def step(act: Array, key: Any) -> tuple[Array, None]:
             return make_pathway(kind, WIDTH, WIDTH, key=key)(act), None
 
-        end, _ = jax.lax.scan(step, jnp.ones((1, WIDTH)) / WIDTH**0.5, keys)
-        return jnp.log(jnp.sum(end**2))
+        return jax.lax.scan(step, start, jax.random.split(key, depth))[0]
 
     keys = jax.random.split(jax.random.key(2), N_DRAWS if kind == "dense" else 40)
     return np.asarray(jax.jit(lambda keys: jax.lax.map(one, keys, batch_size=200))(keys))
@@ -245,10 +250,21 @@ def _laws(laws: xr.Dataset) -> list[Row]:
     rows.append(near(what, float(modes.mean()), circulant_drift(), off))
     # The fourth moment of ln of an exponential variable is 5.4 squared variances.
     off = 4 * circulant_variance() * np.sqrt(4.4 / len(modes))
-    return [
-        *rows,
-        near("circulant, random: its variance", float(modes.var()), circulant_variance(), off),
-    ]
+    what = "circulant, random: its variance"
+    rows.append(near(what, float(modes.var()), circulant_variance(), off))
+    return [*rows, *_sizes(laws)]
+
+
+def _sizes(laws: xr.Dataset) -> list[Row]:
+    """Noise is amplified alike on average, |J|^2 / N; it is the worst direction that differs."""
+    size, rows = np.asarray(laws["dense_size"]), []
+    off = 4 * size.std() / np.sqrt(len(size))
+    rows.append(near("dense, linear, 4 layers: mean of |J|² / N", float(size.mean()), 1.0, off))
+    wrong = np.abs(laws["orthogonal_size"] - 1).max()
+    rows.append(below("orthogonal, linear, 4 layers: |J|² / N less 1", wrong, 1e-12))
+    text = ", ".join(told(float(laws[f"{kind}_top"].mean())) for kind in ("dense", "orthogonal"))
+    what = "largest singular value squared, dense, orthogonal, 4 layers"
+    return [*rows, Row(what, "elsewhere 9.3, 1", text, None)]
 
 
 def _told(data: xr.Dataset) -> list[Row]:
