@@ -10,7 +10,7 @@ from jaxtyping import Array, Float
 from gramdyn._checks import check, check_positive_int
 from gramdyn.diagnostics.base import AbstractDiagnostic, Dims
 from gramdyn.diagnostics.registry import register
-from gramdyn.kernels.sensitivity import (
+from gramdyn.kernels.chain_spectra import (
     log_condition,
     log_singular_values,
     relative_spectral_sensitivity,

@@ -23,7 +23,7 @@ from gramdyn.experiments.numbers import told
 from gramdyn.experiments.pictures import MARKERS, colours_of
 from gramdyn.experiments.registry import Row, claim
 from gramdyn.experiments.rows import above, below, near
-from gramdyn.kernels.sensitivity import log_condition
+from gramdyn.kernels.chain_spectra import log_condition
 from gramdyn.models.activations import make_activation
 from gramdyn.models.enriched_network import enriched_network
 from gramdyn.models.pathway import make_pathway

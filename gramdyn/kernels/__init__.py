@@ -14,6 +14,18 @@ from gramdyn.kernels.agop import (
     jacobian_correlation,
     matrix_power,
 )
+from gramdyn.kernels.chain_spectra import (
+    chain_condition_bound,
+    condition_bound,
+    log_condition,
+    log_singular_values,
+    log_singular_values_by_qr,
+    random_product_norm,
+    relative_spectral_sensitivity,
+    square_chain,
+    squared_norm,
+    top_singular_value,
+)
 from gramdyn.kernels.coactivation import coactivation, count_flips
 from gramdyn.kernels.collapse import Collapse, class_means, linearity_bound, neural_collapse
 from gramdyn.kernels.compare import frobenius, relative_movement, target_alignment
@@ -104,18 +116,6 @@ from gramdyn.kernels.planted import (
 from gramdyn.kernels.planted_gram import gram_step, gram_velocity
 from gramdyn.kernels.planted_hessian import hessian_product
 from gramdyn.kernels.polar import horizontal_part, nearest_with_gram, polar_factor
-from gramdyn.kernels.sensitivity import (
-    chain_condition_bound,
-    condition_bound,
-    log_condition,
-    log_singular_values,
-    log_singular_values_by_qr,
-    random_product_norm,
-    relative_spectral_sensitivity,
-    square_chain,
-    squared_norm,
-    top_singular_value,
-)
 from gramdyn.kernels.spectra import spectrum, top_eigenvalues, top_eigenvalues_of
 from gramdyn.kernels.splitting import (
     SplittingRates,

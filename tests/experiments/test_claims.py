@@ -123,7 +123,7 @@ CASES = {
 
 def test_every_claim_has_a_case_a_source_and_its_configurations():
     # Other families of claims have cases in files of their own.
-    apart = ("features-", "linear-", "planted-", "vae-")
+    apart = ("features-", "linear-", "planted-", "structured-", "vae-")
     assert CASES.keys() == {name for name in CLAIMS if not name.startswith(apart)}
     for claim in CLAIMS.values():
         assert re.fullmatch(r"arXiv \d{4}\.\d{4,5}|derived here", claim.told_source)

@@ -4,9 +4,9 @@ A chain is J = J_L ... J_1, its square factors stacked in the order in which the
 (L, N, N). Its condition grows exponentially with L in general, beyond what the product can hold:
 an SVD of the product saturates where log10 kappa meets the digits of the dtype. QR accumulation,
 J_l Q_{l-1} = Q_l R_l, holds any condition, and finds log sigma_i as sum_l log |R_l,ii|; for a small
-condition it is the less exact (it finds 0.30 where log10 kappa is 0.84). So each serves where the
-other does not. `square_chain` brings factors of unlike widths to this form. Source: derived here;
-the bounds are of the literature named beside them.
+condition it is the less exact (it finds 0.63 to 0.70 where log10 kappa is 0.84). So each serves
+where the other does not. `square_chain` brings factors of unlike widths to this form. Source:
+derived here; the bounds are of the literature named beside them.
 """
 
 import math
@@ -68,21 +68,18 @@ def log_singular_values(factors: Float[Array, "L N N"]) -> Float[Array, " N"]:
 def log_singular_values_by_qr(factors: Float[Array, "L N N"]) -> Float[Array, " N"]:
     """The same by QR accumulation alone, for any condition.
 
-    Over long chains of independent factors it tends to L times their Lyapunov exponents (Newman
-    1986).
+    A sweep down the transposed chain turns a generic basis towards the right singular vectors, and
+    the sweep up from there reads the logarithms off. Over long chains of independent factors they
+    tend to L times their Lyapunov exponents (Newman 1986).
+
+    Cost: 2 L QR decompositions of N x N matrices.
     """
     n = factors.shape[1]
-    # A generic basis: from that of the coordinates, a factor with a column of zeros would take
-    # the first direction, and with it the largest value, to 0.
+    # Generic: from the basis of the coordinates, a factor with a column of zeros would take the
+    # first direction, and with it the largest value, to 0.
     basis, _ = jnp.linalg.qr(jnp.sin(jnp.arange(n * n, dtype=factors.dtype) ** 2).reshape(n, n))
-    start = basis, jnp.zeros(n, factors.dtype)
-
-    def one(now: tuple[Array, Array], factor: Float[Array, "N N"]) -> tuple[Any, None]:
-        basis, logs = now
-        basis, upper = jnp.linalg.qr(factor @ basis)
-        return (basis, logs + jnp.log(jnp.abs(jnp.diag(upper)))), None
-
-    (_, logs), _ = jax.lax.scan(one, start, factors)
+    turned, _ = _accumulated(jnp.swapaxes(factors, 1, 2)[::-1], basis)
+    _, logs = _accumulated(factors, turned)
     return -jnp.sort(-logs)
 
 
@@ -195,6 +192,17 @@ def _triangles(factors: Sequence[Float[Array, "_ _"]]) -> list[Float[Array, "r r
         basis, upper = jnp.linalg.qr(factor @ basis)
         found.append(upper)
     return found
+
+
+def _accumulated(factors: Float[Array, "L N N"], basis: Float[Array, "N N"]) -> tuple[Any, Any]:
+    """An orthonormal basis carried through a chain, and the logarithms of its stretches."""
+
+    def one(now: tuple[Array, Array], factor: Float[Array, "N N"]) -> tuple[Any, None]:
+        basis, logs = now
+        basis, upper = jnp.linalg.qr(factor @ basis)
+        return (basis, logs + jnp.log(jnp.abs(jnp.diag(upper)))), None
+
+    return jax.lax.scan(one, (basis, jnp.zeros(len(basis), factors.dtype)), factors)[0]
 
 
 def _product(factors: Float[Array, "L N N"]) -> tuple[Float[Array, "N N"], Float[Array, ""]]:
