@@ -73,7 +73,9 @@ class Orthogonal(AbstractPathway):
     def skew(self) -> Float[Array, "side side"]:
         """The antisymmetric matrix A."""
         side = self.frame.shape[0]
-        below = jnp.zeros_like(self.frame).at[jnp.tril_indices(side, -1)].set(self.generator)
+        place = jnp.zeros_like(self.frame).at[jnp.tril_indices(side, -1)]
+        # Told unique, differentiated it is the same scatter, so that a step factorises once.
+        below = place.set(self.generator, unique_indices=True)
         return below - below.T
 
     def rotation(self) -> Float[Array, "side side"]:
@@ -131,6 +133,10 @@ class Orthogonal(AbstractPathway):
 class Reflectors(AbstractPathway):
     """S = gain prod_i (1 - 2 v_i v_i^T / |v_i|^2), the product of k reflections: v_i ~ N(0, 1).
 
+    Their product is 1 - V^T M^{-1} V with M + M^T = V V^T, M upper triangular (the compact form of
+    Schreiber and Van Loan 1989): products of matrices, where one reflection after the other would
+    be k steps of a loop.
+
     Attributes:
         vectors: v_1 to v_k, shape (k, side); the last acts first.
         gain: Factor, frozen.
@@ -166,21 +172,22 @@ class Reflectors(AbstractPathway):
         return self(jnp.eye(self.n_in, dtype=self.vectors.dtype)).T
 
     def __call__(self, act: Float[Array, "n N_in"]) -> Float[Array, "n N"]:
-        """One reflection after the other."""
-        found, _ = self._reflect(act, reverse=True)
+        """The reflections, the last first."""
+        found = self._reflected(_filled(act, self.vectors.shape[1]), last_first=True)
         return self.gain * found[:, : self.n_out]
 
     def pull(self, sens: Float[Array, "n C N"]) -> Float[Array, "n C N_in"]:
-        """The reflections in the opposite order."""
-        found, _ = self._reflect(sens, reverse=False)
+        """The reflections, the first first."""
+        found = self._reflected(_filled(sens, self.vectors.shape[1]), last_first=False)
         return self.gain * found[..., : self.n_in]
 
     def kernel(
         self, act: Float[Array, "n N_in"], sens: Float[Array, "n C N"]
     ) -> Float[Array, "n C n C"]:
         """The sum of the Grams of the outputs' derivatives by each v_i."""
-        _, entering = self._reflect(act, reverse=True)
-        _, leaving = self._reflect(self.gain * sens, reverse=False)
+        size = self.vectors.shape[1]
+        entering = self._before_each(_filled(act, size), last_first=True)
+        leaving = self._before_each(_filled(self.gain * sens, size), last_first=False)
         features = jax.vmap(householder_features)(entering, leaving, self.vectors)
         return features_kernel([jnp.concatenate(list(features), axis=-1)])
 
@@ -192,16 +199,24 @@ class Reflectors(AbstractPathway):
         """|v_i|^2."""
         return jnp.sum(self.vectors**2, axis=1)
 
-    def _reflect(self, rows: Any, *, reverse: bool) -> tuple[Any, Any]:
-        """Rows after all reflections, and before each."""
+    def _taken(self, rows: Array, last_first: bool) -> Float[Array, "*axes k"]:
+        """How much of each v_i the reflections take from rows, each from what the others left."""
+        gram = self.vectors @ self.vectors.T
+        triangle = jnp.triu(gram, 1) + jnp.diag(jnp.diag(gram)) / 2
+        onto = (rows @ self.vectors.T).reshape(-1, len(gram)).T
+        order = 0 if last_first else 1
+        found = jax.scipy.linalg.solve_triangular(triangle, onto, trans=order)
+        return found.T.reshape(*rows.shape[:-1], len(gram))
 
-        def one(now: Any, vector: Float[Array, " side"]) -> tuple[Any, Any]:
-            share = 2 * (now @ vector) / jnp.sum(vector**2)
-            return now - share[..., None] * as_row(vector, now), now
+    def _reflected(self, rows: Array, *, last_first: bool) -> Float[Array, "*axes side"]:
+        """Rows after all reflections."""
+        return rows - self._taken(rows, last_first) @ self.vectors
 
-        return jax.lax.scan(
-            one, _filled(rows, self.vectors.shape[1]), self.vectors, reverse=reverse
-        )
+    def _before_each(self, rows: Array, *, last_first: bool) -> Float[Array, "k *axes side"]:
+        """Rows before each reflection."""
+        taken = jnp.moveaxis(self._taken(rows, last_first), -1, 0)
+        steps = taken[..., None] * jax.vmap(as_row, (0, None))(self.vectors, rows)
+        return rows[None] - (jax.lax.cumsum(steps, reverse=last_first) - steps)
 
 
 def _filled(rows: Float[Array, "*axes N"], size: int) -> Float[Array, "*axes side"]:

@@ -92,8 +92,8 @@ class Spectral(AbstractPathway):
 
     def _top(self) -> Float[Array, ""]:
         """sigma_1(W), exact or u^T W v by power steps."""
-        if self.probe is None:
-            return jnp.linalg.norm(self.weight, 2)
+        if self.probe is None:  # with its vectors, as the gradient needs it: a step has one SVD
+            return jnp.linalg.svd(self.weight, full_matrices=False)[1][0]
         left, right = jax.lax.stop_gradient(self._vectors())
         return left @ self.weight @ right
 

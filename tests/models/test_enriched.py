@@ -1,5 +1,7 @@
 """Enriched networks: gradients, kernels and field laws against automatic differentiation."""
 
+import re
+
 import equinox as eqx
 import jax
 import jax.numpy as jnp
@@ -177,3 +179,16 @@ def test_frozen_frames_do_not_move_under_weight_decay():
         np.testing.assert_array_equal(one.pathway.frame, two.pathway.frame)
         square = two.matrix() @ two.matrix().T
         np.testing.assert_allclose(square, np.eye(8), atol=1e-14)
+
+
+@pytest.mark.skipif(jax.default_backend() != "cpu", reason="counts the routines of LAPACK")
+@pytest.mark.parametrize(("pathway", "routine"), [("orthogonal", "getrf"), ("spectral", "gesdd")])
+def test_a_step_factorises_its_matrix_once(pathway, routine):
+    system = make((pathway, {}), ("none", {}), "outside", depth=1)
+
+    def step(state):
+        fields = system.fields(state)
+        return fields.loss, fields.gradient()
+
+    program = jax.jit(step).lower(system.initial_state()).compile().as_text()
+    assert len(re.findall(f"custom_call_target=.lapack_.{routine}", program)) == 1
