@@ -36,7 +36,7 @@ import gramdyn as gd
 from gramdyn.dynamics.batch import choose_batching
 from gramdyn.dynamics.simulate import DIVERGED_ABOVE, gaps_between, run_many
 from gramdyn.kernels.gram import conj_gram
-from gramdyn.models import enriched_network, free_pathways, make_pathway
+from gramdyn.models import convolving_pathways, enriched_network, make_pathway
 from gramdyn.models.pathway import generic_kernel, split
 from gramdyn.store.manifest import versions
 
@@ -199,7 +199,7 @@ def householder_row(own: Any, rest: Any, act: jax.Array) -> jax.Array:
 def circulant_row(own: Any, rest: Any, act: jax.Array) -> jax.Array:
     """By the matrix, or by transforms."""
     column, size = own["column"], act.shape[1]
-    if free_pathways.by_transforms(size):
+    if convolving_pathways.by_transforms(size):
         return jnp.fft.irfft(jnp.fft.rfft(column)[None] * jnp.fft.rfft(act), size)
     places = (jnp.arange(size)[:, None] - jnp.arange(size)[None]) % size
     return act @ column[places].T
@@ -480,14 +480,14 @@ def lowered_by_hand(case: Case) -> Callable[[], Any]:
 def transforms_from(size: int) -> Iterator[None]:
     """Programs traced inside take transforms from this size on."""
     names = ("FFT_FROM", "ROUGH_FFT_FROM")
-    kept = [getattr(free_pathways, name) for name in names]
+    kept = [getattr(convolving_pathways, name) for name in names]
     for name in names:
-        setattr(free_pathways, name, size)
+        setattr(convolving_pathways, name, size)
     try:
         yield
     finally:
         for name, value in zip(names, kept, strict=True):
-            setattr(free_pathways, name, value)
+            setattr(convolving_pathways, name, value)
 
 
 def transforms(effort: Effort) -> Iterable[Row]:

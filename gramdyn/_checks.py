@@ -94,19 +94,20 @@ def check_number(
     below: float | None = None,
 ) -> None:
     """Refuse a Python number outside its range; None and arrays, which may be traced, pass."""
-    if not isinstance(value, int | float):
+    if value is None or hasattr(value, "dtype"):
         return
-    value = float(value)
-    good = math.isfinite(value) and (above is None or value > above)
+    good = isinstance(value, int | float) and not isinstance(value, bool)
+    good = good and math.isfinite(value) and (above is None or value > above)
     good = good and (least is None or value >= least) and (below is None or value < below)
     bounds = (("above", above), ("at least", least), ("below", below))
     told = " and ".join(f"{word} {bound:g}" for word, bound in bounds if bound is not None)
-    check(good, name, f"be a finite number {told}", value)
+    check(good, name, f"be a finite number {told}".rstrip(), value)
 
 
 def check_widths(widths: Sequence[int]) -> tuple[int, ...]:
     """Return `widths` as a tuple of positive ints, one a hidden layer, at least one."""
-    good = len(widths) > 0 and all(isinstance(w, int) and w >= 1 for w in widths)
+    good = isinstance(widths, Sequence) and len(widths) > 0
+    good = good and all(isinstance(w, int) and w >= 1 for w in widths)
     check(good, "widths", "hold one whole number of at least 1 for each hidden layer", widths)
     return tuple(int(w) for w in widths)
 

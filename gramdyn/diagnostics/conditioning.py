@@ -1,5 +1,6 @@
 """How well conditioned the hidden layers of a network are, end to end."""
 
+import math
 from typing import Any, ClassVar
 
 import equinox as eqx
@@ -11,14 +12,17 @@ from gramdyn._checks import check, check_positive_int
 from gramdyn.diagnostics.base import AbstractDiagnostic, Dims
 from gramdyn.diagnostics.registry import register
 from gramdyn.kernels.chain_spectra import (
-    log_condition,
+    chain_rank,
     log_singular_values,
     relative_spectral_sensitivity,
 )
-from gramdyn.models.layers import AbstractLayer, GramDense
+from gramdyn.models.layers import Trace
 from gramdyn.systems.network_fields import NetworkFields
 
-_ARRAYS = ("log_condition", "log_top_singular", "log_gradient_ratio", "spectral_sensitivity")
+_ARRAYS = (
+    *("log_condition", "log_top_singular", "log_gradient_ratio", "spectral_sensitivity"),
+    *("chain_rank", "log_rank_condition"),
+)
 
 
 class Conditioning(AbstractDiagnostic):
@@ -29,7 +33,8 @@ class Conditioning(AbstractDiagnostic):
     value; `log_gradient_ratio`, log10 of the norm of the conjugate field at its input over that at
     its output; `spectral_sensitivity`, the relative sensitivity of singular values to one layer
     (see `gramdyn.kernels.relative_spectral_sensitivity`), median over values of means over layers,
-    NaN where the condition is beyond the dtype.
+    NaN where the condition is beyond the dtype; `chain_rank`, how many singular values are not 0,
+    and `log_rank_condition`, log10 of the largest over the least of those.
 
     Attributes:
         samples: How many samples, at most.
@@ -47,7 +52,7 @@ class Conditioning(AbstractDiagnostic):
         return dict.fromkeys(_ARRAYS, ())
 
     def observe(self, memory: Any, fields: NetworkFields) -> tuple[dict[str, Array], Any]:
-        """The four medians."""
+        """The medians."""
         start = first_square(fields)
         factors = chain_factors(fields, start, self.samples)
         rows = fields.conj[-1][: self.samples]
@@ -61,17 +66,15 @@ def first_square(fields: NetworkFields) -> int:
     Raises:
         InputError: where the last hidden layer is not square.
     """
-    layers = fields.network.layers[:-1]
-    width = fields.traces[-2].pre.shape[1]
-    square = [_is_square(layer, width) for layer in layers]
+    width = fields.traces[-2].act.shape[1]
+    square = [_is_square(trace, width) for trace in fields.traces[:-1]]
     check(square[-1], "network", "have a square hidden layer for `conditioning`", "without")
     return max((i + 1 for i, one in enumerate(square) if not one), default=0)
 
 
-def _is_square(layer: AbstractLayer, width: int) -> bool:
-    if isinstance(layer, GramDense):
-        return False
-    return jax.eval_shape(lambda one: one.matrix(), layer).shape == (width, width)
+def _is_square(trace: Trace, width: int) -> bool:
+    """Whether as much enters as is handed on; a layer told by its fields alone does not know."""
+    return trace.inputs is not None and trace.inputs.shape[1] == trace.act.shape[1] == width
 
 
 def chain_factors(fields: NetworkFields, start: int, samples: int) -> Float[Array, "n L N N"]:
@@ -87,9 +90,11 @@ def _of_chain(
 ) -> tuple[Float[Array, ""], ...]:
     pulled, _ = jax.lax.scan(lambda now, one: (now @ one, None), rows, factors, reverse=True)
     ratio = jnp.linalg.norm(pulled) / jnp.linalg.norm(rows)
-    top = log_singular_values(factors)[0] / jnp.log(jnp.asarray(10.0, factors.dtype))
+    logs, rank = log_singular_values(factors) / math.log(10.0), chain_rank(factors)
     sensitivity = jnp.median(jnp.mean(relative_spectral_sensitivity(factors), axis=0))
-    return log_condition(factors), top, jnp.log10(ratio), sensitivity
+    left = logs[0] - logs[rank - 1]
+    condition = jnp.where(rank < len(logs), jnp.inf, left)
+    return condition, logs[0], jnp.log10(ratio), sensitivity, rank.astype(logs.dtype), left
 
 
 @register("conditioning")

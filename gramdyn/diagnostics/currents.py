@@ -56,16 +56,14 @@ def decay_share(fields: NetworkFields) -> Float[Array, " L"]:
 
     Cost: 2 n^2 N operations a layer; no kernel is formed.
     """
-    rates = jnp.stack([_decay_rate(fields, i) for i in fields.trained])
+    rates = jnp.stack(
+        [
+            fields.network.layers[i].decay_rate(fields.traces[i], fields.driven[i])
+            for i in fields.trained
+        ]
+    )
     total = jnp.sum(rates)
     return jnp.where(total > 0, rates / jnp.where(total > 0, total, 1.0), 0.0)
-
-
-def _decay_rate(fields: NetworkFields, i: int) -> Float[Array, ""]:
-    """That of one layer; 0 for a structure in which there is nothing to train."""
-    if not jax.tree.leaves(fields.network.partition()[0].layers[i]):
-        return jnp.zeros((), fields.targets.dtype)
-    return fields.network.layers[i].decay_rate(fields.traces[i], fields.driven[i])
 
 
 @diagnostic({"kernel_velocity": (), "layer_kernel_velocity": ("layer",)}, chatters=True)

@@ -33,7 +33,7 @@ class LossRise(EveryState):
     def look(self, memory: Any, fields: AbstractFields) -> tuple[Array, Array, Array]:
         """Add the rise of one step."""
         first, before, rise = memory
-        log = jnp.log(fields.loss)
+        log = jnp.log(jnp.maximum(fields.loss, jnp.finfo(fields.loss.dtype).tiny))
         first = jnp.where(jnp.isposinf(first), log, first)
         return first, log, rise + jnp.maximum(log - before, jnp.zeros_like(log))
 

@@ -40,6 +40,11 @@ class Adaptive(AbstractScheme):
         check_number("atol", self.atol, above=0.0)
         check_positive_int("max_steps", self.max_steps)
 
+    @property
+    def integrates(self) -> bool:
+        """It does, within its tolerances."""
+        return True
+
     def init(self, state: Any) -> Bool[Array, ""]:
         """Whether a stretch ran out of internal steps: not yet."""
         return jnp.asarray(False)

@@ -45,6 +45,11 @@ class ImplicitMidpoint(AbstractScheme):
         check_positive_int("max_steps", self.max_steps)
 
     @property
+    def integrates(self) -> bool:
+        """It does, to second order, and keeps quadratic invariants to rounding."""
+        return True
+
+    @property
     def ignores_padding(self) -> bool:
         """Entries that stay zero change neither a slope nor when the iteration stops."""
         return True

@@ -69,6 +69,11 @@ class AbstractScheme(eqx.Module):
         return False
 
     @property
+    def integrates(self) -> bool:
+        """Whether a step is one of the flow to higher order than Euler's."""
+        return False
+
+    @property
     def ignores_padding(self) -> bool:
         """Whether entries of the state that are and stay zero change nothing for the others."""
         return False
@@ -181,6 +186,11 @@ class RungeKutta4(AbstractScheme):
 
     def __check_init__(self) -> None:
         check_step(self.step_size)
+
+    @property
+    def integrates(self) -> bool:
+        """It does, to fourth order."""
+        return True
 
     @property
     def ignores_padding(self) -> bool:

@@ -1,46 +1,39 @@
 """Digits: accuracy in noise at four layers, trainability at thirty-two."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 
 import numpy as np
 import xarray as xr
-from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from gramdyn.experiments.numbers import told
 from gramdyn.experiments.pictures import LEGEND
 from gramdyn.experiments.registry import Row, claim
 from gramdyn.experiments.rows import above, below
-from gramdyn.experiments.structured_models import Model, medians
+from gramdyn.experiments.structured_models import Model, draw_dots, layered, medians, n_trained
 from gramdyn.report.axes import dress, new_figure
 
 STEPS = (0.003, 0.01)
 SPECTRAL, BLOCK = "kind: spectral, bound: 2.0", "kind: block, blocks: 4"
 BESIDE = "kind: bottleneck, rank: 4"
-SMALL, LARGE = "#3b72b8", "#cc4a3c"
-
-
-def _at(name: str, pathway: str, correction: str = "none", elsewhere: str = "") -> Model:
-    return Model(name, 0, {"pathway": pathway, "correction": correction}, elsewhere)
-
 
 # Trained numbers in brackets; beside them another program's medians at noise 0, 0.5 and 1, with the
 # better of the two steps.
-DENSE = _at("dense (6634)", "dense", "none", ".974, .868, .583")
-ORTHOGONAL = _at("orthogonal (4522)", "orthogonal", "none", ".984, .906, .619")
+DENSE = layered("dense (6634)", "dense", "none", ".974, .868, .583")
+ORTHOGONAL = layered("orthogonal (4522)", "orthogonal", "none", ".984, .906, .619")
 SHALLOW = (
     DENSE,
     Model("dense, width 29 (5665)", 1, {"width": 29}, ".973, .867, .574"),
     Model("dense, width 25 (4485)", 1, {"width": 25}),
     Model("dense, width 22 (3684)", 1, {"width": 22}, ".971, .859, .551"),
     ORTHOGONAL,
-    _at("orthogonal and bottleneck (5566)", "orthogonal", BESIDE, ".980, .901, .637"),
-    _at("spectral, bound 2 (6634)", SPECTRAL, "none", ".978, .887, .589"),
+    layered("orthogonal and bottleneck (5566)", "orthogonal", BESIDE, ".980, .901, .637"),
+    layered("spectral, bound 2 (6634)", SPECTRAL, "none", ".978, .887, .589"),
     Model("identity and dense, 1/√L (6766)", 2, {}, ".980, .833, .497"),
-    _at("circulant and bottleneck (3710)", "circulant", BESIDE, ".971, .850, .552"),
-    _at("block and bottleneck", BLOCK, BESIDE, ".971, .873, .567"),
-    _at("low rank and diagonal", "lowrank_diag", "none", ".969, .843, .522"),
-    _at("shaped and bottleneck", "shaped", BESIDE, ".973, .850, .560"),
+    layered("circulant and bottleneck (3710)", "circulant", BESIDE, ".971, .850, .552"),
+    layered("block and bottleneck", BLOCK, BESIDE, ".971, .873, .567"),
+    layered("low rank and diagonal", "lowrank_diag", "none", ".969, .843, .522"),
+    layered("shaped and bottleneck", "shaped", BESIDE, ".973, .850, .560"),
 )
 CONTROL = Model("dense (6634)", 1, {"width": 32})
 
@@ -77,27 +70,12 @@ def draw(trees: Sequence[xr.DataTree]) -> Figure:
     """Accuracy of every model, every run a dot: four layers in noise 0.5, thirty-two without."""
     figure = new_figure(11.6, 4.8)
     left, right = figure.subplots(1, 2)
-    _dots(left, SHALLOW, lambda model, step: _all(model, trees, step)[:, 1])
-    _dots(right, DEEP, lambda model, step: _clean(model, trees, step))
+    draw_dots(left, SHALLOW, STEPS, lambda model, step: _all(model, trees, step)[:, 1])
+    draw_dots(right, DEEP, STEPS, lambda model, step: _clean(model, trees, step))
     dress(left, "4 layers: accuracy in noise 0.5", "", "")
     dress(right, "32 layers: accuracy", "", "")
     left.legend(**LEGEND, loc="lower left")
     return figure
-
-
-Read = Callable[[Model, float], np.ndarray]
-
-
-def _dots(axes: Axes, models: Sequence[Model], read: Read) -> None:
-    for step, colour, off in zip(STEPS, (SMALL, LARGE), (-0.15, 0.15), strict=True):
-        for place, model in enumerate(models):
-            values = read(model, step)
-            height = np.full(len(values), place + off)
-            axes.plot(values, height, ".", color=colour, alpha=0.6, ms=6)
-            label = f"step {step}" if place == 0 else None
-            axes.plot(np.median(values), place + off, "|", color=colour, ms=12, mew=2, label=label)
-    axes.set_yticks(range(len(models)), [model.name for model in models])
-    axes.set_ylim(len(models) - 0.4, -0.6)
 
 
 @claim(
@@ -123,6 +101,9 @@ def compare(trees: Sequence[xr.DataTree]) -> list[Row]:
         above(f"32 layers, {DEEP_RESIDUAL.name}", best[DEEP_RESIDUAL.name], 0.955),
         below(f"32 layers, {DEEP_DENSE.name}", best[DEEP_DENSE.name], 0.93),
     ]
+    counts = [n_trained(32, 64, 24, 10, pathway=kind) for kind in ("orthogonal", "dense")]
+    what = f"32 layers, numbers of orthogonal, {counts[0]}, over those of dense"
+    rows.append(below(what, counts[0] / counts[1], 0.55))
     gap = _best(ORTHOGONAL, trees) - _best(DENSE, trees)
     rows.append(above("4 layers, orthogonal over dense", gap, -0.005))
     for model in DEEP:

@@ -14,6 +14,9 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from gramdyn.data.gaussian import gaussian
+from gramdyn.diagnostics.record import Record
+from gramdyn.dynamics.schemes import RungeKutta4
+from gramdyn.dynamics.simulate import simulate
 from gramdyn.experiments.pictures import LEGEND
 from gramdyn.experiments.registry import Row, claim
 from gramdyn.experiments.rows import below, near
@@ -45,10 +48,20 @@ PATHWAYS: dict[str, tuple[dict[str, Any], float | None]] = {
     "butterfly": ({}, math.log2(WIDE) / WIDE),
     "spectral, normalise": ({"mode": "normalise"}, None),
     "spectral, clip": ({"mode": "clip"}, None),
+    "spectral, power steps": ({"mode": "normalise", "iterations": 12}, None),
     "svd": ({}, None),
     "shaped": ({}, None),
     "monotone": ({}, None),
 }
+# Pathway and correction of the layers whose structure conserves something under gradient flow.
+KEPT: dict[str, tuple[Any, Any]] = {
+    "low rank": ("lowrank", "none"),
+    "householder": ({"kind": "orthogonal", "method": "householder"}, "none"),
+    "normalised": ({"kind": "spectral", "mode": "normalise"}, "none"),
+    "shaped": ("shaped", "none"),
+    "orthogonal and bottleneck": ("orthogonal", "bottleneck"),
+}
+TIME, DT = 0.5, 0.005
 CORRECTIONS = ("none", "identity", "bottleneck", "gated", "dense")
 
 
@@ -56,15 +69,20 @@ def measure() -> xr.DataTree:
     """Relative errors against automatic differentiation, and sizes, in float64."""
     with jax.enable_x64(True), jax.default_matmul_precision("highest"):
         names = list(PATHWAYS)
+        sizes = np.array([_size(name) for name in names])
         pathways = xr.Dataset(
             {
                 "layer": (("mode", "pathway"), [[_error(p, m) for p in names] for m in MODES]),
-                "size": ("pathway", [_size(name) for name in names]),
+                "size": ("pathway", sizes.mean(axis=1)),
+                "size_error": ("pathway", sizes.std(axis=1, ddof=1) / sizes.shape[1] ** 0.5),
             }
         )
+        drifts = [[_drift(*one, dt) for dt in (2 * DT, DT)] for one in KEPT.values()]
+        kept = xr.Dataset({"drift": (("structure", "dt"), drifts)})
         found = [[_network_error("orthogonal", c, m) for c in CORRECTIONS] for m in MODES]
         corrections = xr.Dataset({"network": (("mode", "correction"), found)})
-    return xr.DataTree.from_dict({"pathways": pathways, "corrections": corrections})
+    parts = {"pathways": pathways, "corrections": corrections, "kept": kept}
+    return xr.DataTree.from_dict(parts)
 
 
 def _kind(name: str) -> dict[str, Any]:
@@ -118,13 +136,26 @@ def _moved(network: Network) -> Network:
     return moved
 
 
-def _size(name: str) -> float:
-    """Mean of K[a, a] / (|h|^2 |delta|^2) over independent Gaussian h and delta, at the start."""
+def _drift(pathway: Any, correction: Any, dt: float) -> float:
+    """How far what two layers conserve has gone, relative to its size, by RK4 from one start."""
+    options = {"pathway": pathway, "correction": correction, "alpha": 0.7}
+    network = enriched_network(jax.random.key(2), 4, (SMALL, SMALL), N_OUTPUTS, **options)
+    task = gaussian(n_samples=N_SAMPLES, n_inputs=4, n_outputs=N_OUTPUTS, seed=1)
+    system = make_system(network, task, coordinates="weights")
+    n_steps = round(TIME / dt)
+    record = Record(["structure_drift"], at=[0, n_steps])
+    found = simulate(system, RungeKutta4(dt), n_steps, record).records["structure_drift"]
+    return float(np.max(found[-1]))
+
+
+def _size(name: str) -> list[float]:
+    """Means of K[a, a] / (|h|^2 |delta|^2) over Gaussian h and delta, one a draw of parameters."""
     kind, options = name.split(",")[0], PATHWAYS[name][0]
     found = []
     for key in jax.random.split(jax.random.key(2), 8):
-        found.append(_ratios(make_pathway(kind, WIDE, WIDE, key=key, **options), key))
-    return float(np.mean(found))
+        pathway = make_pathway(kind, WIDE, WIDE, key=key, **options)
+        found.append(float(jnp.mean(_ratios(pathway, key))))
+    return found
 
 
 def _ratios(pathway: Any, key: Any) -> Float[Array, " n"]:
@@ -172,7 +203,7 @@ def _bars(axes: Axes, names: Sequence[str], values: np.ndarray, colour: str) -> 
     measure=measure,
 )
 def compare(trees: Sequence[xr.DataTree]) -> list[Row]:
-    """Largest error of each pathway and correction over both modes; sizes that theory has."""
+    """Errors of each pathway and correction over both modes; sizes by theory; what is conserved."""
     (tree,) = trees
     data, beside = tree["pathways"].to_dataset(), tree["corrections"].to_dataset()
     rows = []
@@ -185,7 +216,10 @@ def compare(trees: Sequence[xr.DataTree]) -> list[Row]:
     for i, (name, (_, wanted)) in enumerate(PATHWAYS.items()):
         if wanted is not None:
             size = float(data["size"].isel(pathway=i))
-            # Means over 8 draws of the parameters, 200 pairs of rows each.
-            off = 0.05 * wanted + 1e-12
+            # Four standard errors over 8 draws of the parameters, 200 pairs of rows each.
+            off = 4 * float(data["size_error"].isel(pathway=i)) + 1e-12
             rows.append(near(f"{name}: size of its kernel, N = {WIDE}", size, wanted, off, 3))
+    for name, (coarse, fine) in zip(KEPT, np.asarray(tree["kept"]["drift"]), strict=True):
+        rows.append(below(f"{name}: drift of what it conserves, dt {DT}", fine, 1e-7))
+        rows.append(near(f"{name}: drift at twice the step over that", coarse / fine, 16.0, 6.0, 3))
     return rows

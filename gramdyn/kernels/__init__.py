@@ -16,6 +16,7 @@ from gramdyn.kernels.agop import (
 )
 from gramdyn.kernels.chain_spectra import (
     chain_condition_bound,
+    chain_rank,
     condition_bound,
     log_condition,
     log_singular_values,
@@ -205,6 +206,7 @@ __all__ = [
     "centred",
     "centred_ansatz_correlation",
     "chain_condition_bound",
+    "chain_rank",
     "circulant_conjugate",
     "circulant_forward",
     "circulant_kernel",

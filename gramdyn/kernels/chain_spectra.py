@@ -17,13 +17,13 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 from jax.typing import DTypeLike
-from jaxtyping import Array, Bool, Float
+from jaxtyping import Array, Float, Int
 
 from gramdyn._checks import check, check_positive_int
 from gramdyn._types import Scalar
 from gramdyn.kernels.spectra import top_eigenvalues_of
 
-# Up to this log10 kappa the singular values of the product are taken, by digits of the dtype.
+# Down to this log10 below the largest the singular values of the product are taken, by the dtype.
 _SVD_DOUBLE, _SVD_SINGLE = 13.0, 6.0
 
 
@@ -57,12 +57,14 @@ def square_chain(factors: Sequence[Float[Array, "_ _"]]) -> Float[Array, "L r r"
 def log_singular_values(factors: Float[Array, "L N N"]) -> Float[Array, " N"]:
     """Natural logarithms of the singular values of a chain, descending; -inf for 0.
 
-    Cost: L QR decompositions of N x N matrices and one SVD.
+    Each by the SVD of the product as far as this keeps its digits below the largest, else by QR.
+
+    Cost: 2 L QR decompositions of N x N matrices and one SVD.
     """
     product, scale = _product(factors)
     by_svd = jnp.log(jnp.linalg.svd(product, compute_uv=False)) + scale
-    by_qr = log_singular_values_by_qr(factors).at[0].set(by_svd[0])  # the SVD keeps the largest
-    return jnp.where(_is_mild(by_svd), by_svd, by_qr)
+    kept = by_svd > by_svd[0] - _digits(factors.dtype)
+    return jnp.where(kept.at[0].set(True), by_svd, log_singular_values_by_qr(factors))
 
 
 def log_singular_values_by_qr(factors: Float[Array, "L N N"]) -> Float[Array, " N"]:
@@ -89,10 +91,20 @@ def log_condition(factors: Float[Array, "L N N"]) -> Float[Array, ""]:
     Cost: L SVDs beside `log_singular_values`.
     """
     logs = log_singular_values(factors)
-    values = jnp.linalg.svd(factors, compute_uv=False)
-    least = factors.shape[1] * float(jnp.finfo(factors.dtype).eps)
-    singular = jnp.any(values[:, -1] <= least * values[:, 0])
+    singular = chain_rank(factors) < factors.shape[1]
     return jnp.where(singular, jnp.inf, (logs[0] - logs[-1]) / math.log(10.0))
+
+
+def chain_rank(factors: Float[Array, "L N N"]) -> Int[Array, ""]:
+    """The least rank of the factors, to rounding: that of a chain of generic ones.
+
+    Dead units leave it below N; the condition of what is left is that of the first so many values.
+
+    Cost: L SVDs.
+    """
+    values = jnp.linalg.svd(factors, compute_uv=False)
+    least = factors.shape[1] * float(jnp.finfo(factors.dtype).eps) * values[:, :1]
+    return jnp.min(jnp.sum(values > least, axis=1))
 
 
 def relative_spectral_sensitivity(factors: Float[Array, "L N N"]) -> Float[Array, "L N"]:
@@ -109,11 +121,11 @@ def relative_spectral_sensitivity(factors: Float[Array, "L N N"]) -> Float[Array
     """
     product, scale = _product(factors)
     left, values, right = jnp.linalg.svd(product)
-    below = jax.lax.scan(lambda now, one: (one @ now, now), right.T, factors)[1]
-    above = jax.lax.scan(lambda now, one: (one.T @ now, now), left, factors, reverse=True)[1]
-    norms = jnp.linalg.norm(below, axis=1) * jnp.linalg.norm(above, axis=1)
-    found = norms / (values * jnp.exp(scale))[None]
-    return jnp.where(_is_mild(jnp.log(values)), found, jnp.nan)
+    logs = jnp.log(values) + scale
+    below = _log_norms_met(factors, right.T)
+    above = _log_norms_met(jnp.swapaxes(factors, 1, 2)[::-1], left)[::-1]
+    found = jnp.exp(below + above - logs[None])
+    return jnp.where(logs[0] - logs[-1] < _digits(factors.dtype), found, jnp.nan)
 
 
 def top_singular_value(
@@ -219,7 +231,23 @@ def _product(factors: Float[Array, "L N N"]) -> tuple[Float[Array, "N N"], Float
     return jax.lax.scan(one, start, factors)[0]
 
 
-def _is_mild(logs: Float[Array, " N"]) -> Bool[Array, ""]:
-    """Whether the SVD of the product can be trusted."""
-    limit = _SVD_DOUBLE if jnp.finfo(logs.dtype).bits == 64 else _SVD_SINGLE
-    return (logs[0] - logs[-1]) < limit * math.log(10.0)
+def _log_norms_met(
+    factors: Float[Array, "L N N"], columns: Float[Array, "N N"]
+) -> Float[Array, "L N"]:
+    """Logarithms of the norms of columns as each factor meets them, whatever their scale."""
+
+    def one(now: tuple[Array, Array], factor: Float[Array, "N N"]) -> tuple[Any, Array]:
+        columns, logs = now
+        after = factor @ columns
+        norms = jnp.linalg.norm(after, axis=0)
+        norms = jnp.where(norms > 0, norms, jnp.ones_like(norms))
+        return (after / norms[None], logs + jnp.log(norms)), logs
+
+    start = columns, jnp.zeros(len(columns), factors.dtype)
+    return jax.lax.scan(one, start, factors)[1]
+
+
+def _digits(dtype: DTypeLike) -> float:
+    """How far below the largest the SVD of a product finds logarithms of singular values."""
+    limit = _SVD_DOUBLE if jnp.finfo(dtype).bits == 64 else _SVD_SINGLE
+    return limit * math.log(10.0)

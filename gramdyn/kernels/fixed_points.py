@@ -21,7 +21,7 @@ from jax import lax
 from jax.flatten_util import ravel_pytree
 from jaxtyping import Array, Bool, Float, Int, PyTree
 
-from gramdyn._checks import check_number, check_positive_int
+from gramdyn._checks import check, check_number, check_positive_int
 from gramdyn._types import Scalar
 
 Step = Callable[[Any], Any]
@@ -54,7 +54,7 @@ class FixedPoint(NamedTuple):
 
 
 def solve_fixed_point(
-    step: Step, start: PyTree, *, tol: Scalar = 1e-9, max_steps: int = 1000
+    step: Step, start: PyTree, *, tol: Scalar | None = None, max_steps: int = 1000
 ) -> FixedPoint:
     """Iterate z <- step(z) until a step is shorter than `tol`; what went wrong is told, not raised.
 
@@ -65,8 +65,9 @@ def solve_fixed_point(
     Args:
         step: The map, from an array (or a tree of arrays) to one of the same shape and dtype.
         start: z_0.
-        tol: Length of a step, root of the sum of squares over all entries, above 0. Rounding stops
-            the steps from shrinking at about eps |z|: in float32 ask for no less than 1e-6 |z|.
+        tol: Length of a step, root of the sum of squares over all entries, above 0; None for 1e-9,
+            or 100 eps sqrt(entries) where that is more, as in float32: rounding stops the steps
+            from shrinking at about eps |z|.
         max_steps: Steps allowed, at least 1.
 
     Raises:
@@ -76,6 +77,11 @@ def solve_fixed_point(
         and a solve of M x M, M entries in all. For batches, map over samples.
     """
     check_number("tol", tol, above=0.0)
+    flat = ravel_pytree(start)[0]
+    good = jnp.issubdtype(flat.dtype, jnp.floating)
+    check(good, "start", "hold floating numbers", flat.dtype)
+    if tol is None:
+        tol = max(1e-9, 100.0 * float(jnp.finfo(flat.dtype).eps) * float(flat.size**0.5))
     max_steps = check_positive_int("max_steps", max_steps)
     point, (iterations, ended) = lax.custom_root(
         lambda now: _move(step, now),

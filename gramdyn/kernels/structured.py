@@ -113,7 +113,8 @@ def rotation_kernel(
 
     For S = gain O with O orthogonal, moved by O exp(A) at A = 0, `act` is h and `sens` is
     O^T delta, so that gain X is z_a . delta_b, z the preactivations without bias: no weight enters.
-    For Cayley coordinates O = O_0 (1 - A/2)^{-1} (1 + A/2) at any A see `cayley_rows`.
+    For Cayley coordinates O = O_0 (1 - A/2)^{-1} (1 + A/2) at any A the rows are those of
+    `Orthogonal.entering` and `Orthogonal.leaving` (`gramdyn.models`).
 
     Cost: 4 n^2 C^2 N operations.
     """

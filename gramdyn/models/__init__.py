@@ -13,6 +13,7 @@ from gramdyn.models.activations import (
 from gramdyn.models.autoencoder import Autoencoder, init_autoencoder
 from gramdyn.models.balanced import INITS, along_modes, balance
 from gramdyn.models.convolution import Convolution, convolutional_network
+from gramdyn.models.convolving_pathways import Circulant, Toeplitz
 from gramdyn.models.correction import (
     CORRECTIONS,
     AbstractCorrection,
@@ -27,21 +28,19 @@ from gramdyn.models.enriched import EnrichedLayer
 from gramdyn.models.enriched_network import enriched_network
 from gramdyn.models.equilibrium import EquilibriumLayer
 from gramdyn.models.equilibrium_network import equilibrium_network
-from gramdyn.models.free_pathways import (
+from gramdyn.models.gram_orthogonal import GramOrthogonal
+from gramdyn.models.infinite_width import limit_kernels
+from gramdyn.models.init import PARAMETRIZATIONS, init_network
+from gramdyn.models.layers import AbstractLayer, Dense, GramDense, Trace
+from gramdyn.models.multilinear_pathways import (
     BlockDiagonal,
-    Circulant,
     DensePathway,
     Diagonal,
     Identity,
     LowRank,
     Monotone,
     Shaped,
-    Toeplitz,
 )
-from gramdyn.models.gram_orthogonal import GramOrthogonal
-from gramdyn.models.infinite_width import limit_kernels
-from gramdyn.models.init import PARAMETRIZATIONS, init_network
-from gramdyn.models.layers import AbstractLayer, Dense, GramDense, Trace
 from gramdyn.models.network import Network
 from gramdyn.models.orthogonal_pathways import Butterfly, Orthogonal, Reflectors
 from gramdyn.models.padding import pad_network

@@ -135,10 +135,6 @@ class Convolution(AbstractLayer):
         """Not to be had: the kernel is a sum over pairs of positions, no product of two Grams."""
         raise InputError("A convolution has no one Gram of inputs, but one a pair of positions.")
 
-    def jacobians(self, trace: Trace) -> Float[Array, "n N N_in"]:
-        """Not to be had as phi' times one matrix, which multiplies patches."""
-        raise InputError("A convolution has no Jacobian of one matrix a sample.")
-
     def lipschitz(self) -> Float[Array, ""]:
         """Not to be had: its matrix multiplies patches, which overlap."""
         raise InputError("A convolution has no bound by the largest singular value of its filters.")

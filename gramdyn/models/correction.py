@@ -1,6 +1,5 @@
 """Corrections: what is added to a structured layer, alpha R(h)."""
 
-import inspect
 from abc import abstractmethod
 from collections.abc import Callable
 from typing import Any, ClassVar, TypeVar
@@ -10,12 +9,11 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
-from gramdyn._checks import check_known
 from gramdyn._types import Key
 from gramdyn.kernels.corrections import gate_kernel, two_layer_kernel
 from gramdyn.kernels.gram import act_gram, layer_kernel
-from gramdyn.models.free_pathways import default_rank
-from gramdyn.models.pathway import as_row, check_square, entries
+from gramdyn.models.multilinear_pathways import default_rank
+from gramdyn.models.pathway import Kind, as_row, check_square, entries, make_part
 
 
 class AbstractCorrection(eqx.Module):
@@ -75,17 +73,15 @@ def register_correction(name: str) -> Callable[[Make], Make]:
     return enter
 
 
-def make_correction(kind: str, n_out: int, n_in: int, **options: Any) -> AbstractCorrection | None:
+def make_correction(kind: Kind, n_out: int, n_in: int, **options: Any) -> AbstractCorrection | None:
     """The correction called `kind` from N_in = `n_in` to N = `n_out` numbers; None of "none".
 
-    Raises:
-        InputError: for an unknown kind or option, or sizes that it cannot have.
+    Args and errors are those of `make_pathway`.
     """
-    make = CORRECTIONS[check_known("correction", kind, CORRECTIONS)]
-    allowed = list(inspect.signature(make).parameters)[2:]
-    for name in options:
-        check_known(f"option of correction {kind}", name, allowed)
-    return make(n_out, n_in, **options)
+    made: AbstractCorrection | None = make_part(
+        "correction", CORRECTIONS, kind, n_out, n_in, options
+    )
+    return made
 
 
 @register_correction("none")
@@ -226,6 +222,10 @@ class Gated(AbstractCorrection):
         by_code = through @ self.inner.left + at_gate @ self.gate
         by_code = self.inner.slope(code)[:, None] * by_code
         return two_layer_kernel(act, code, by_code, through) + gate_kernel(code, at_gate)
+
+    def conserved(self, alpha: Float[Array, "*each"]) -> Float[Array, " k"]:
+        """As of a bottleneck: R is linear in U, and the gate does not see it."""
+        return self.inner.conserved(alpha)
 
     def lipschitz(self) -> Float[Array, ""]:
         """|V| (|U| + max_i |U_i|_1 |U_g| / 4), far above what is seen."""

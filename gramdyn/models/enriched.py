@@ -16,6 +16,7 @@ from jaxtyping import Array, Float
 
 from gramdyn._checks import check, check_known
 from gramdyn._errors import InputError
+from gramdyn.kernels.contraction import contraction_factor
 from gramdyn.kernels.corrections import gain_kernel
 from gramdyn.kernels.gram import conj_gram
 from gramdyn.models.activations import Activation
@@ -58,6 +59,19 @@ class EnrichedLayer(AbstractLayer):
         check_known("mode", self.mode, MODES)
         both = (self.correction is None) == (self.alpha is None)
         check(both, "alpha", "be there with a correction, and not without", self.alpha)
+        n_out, n_in = jax.eval_shape(lambda layer: layer.matrix(), self).shape
+        for name, value, shapes in (
+            ("bias", self.bias, [(n_out,)]),
+            ("alpha", self.alpha, [(), (n_out,)]),
+        ):
+            shape = () if value is None else jnp.shape(value)
+            good = value is None or (shape in shapes and hasattr(value, "dtype"))
+            told = " or ".join(map(str, shapes))
+            check(good, name, f"be an array of shape {told}", value)
+        if self.correction is not None:
+            row = jax.ShapeDtypeStruct((1, n_in), jnp.asarray(self.alpha).dtype)
+            added = jax.eval_shape(lambda layer, act: layer.correction(act), self, row).shape
+            check(added == (1, n_out), "correction", f"give {n_out} numbers", added[1:])
 
     @property
     def frozen_leaves(self) -> tuple[str, ...]:
@@ -156,15 +170,6 @@ class EnrichedLayer(AbstractLayer):
 
     def _move_added(self, trace: Trace, moved: Float[Array, "n N_in"]) -> Float[Array, "n N"]:
         return jax.jvp(self.added, (trace.inputs,), (moved,))[1]
-
-    def jacobians(self, trace: Trace) -> Float[Array, "n N N_in"]:
-        """diag(phi') S + alpha R'(h), or diag(phi') (S + alpha R'(h)) inside."""
-        mask = self.activation.mask(trace.pre)[:, :, None]
-        own = jnp.broadcast_to(self.matrix()[None], (len(mask), *self.matrix().shape))
-        if self.correction is None:
-            return mask * own
-        slope = jax.vmap(jax.jacfwd(lambda one: self.added(one[None])[0]))(trace.inputs)
-        return mask * own + slope if self.mode == "outside" else mask * (own + slope)
 
     def gradient(self, trace: Trace, drive: Pulled) -> "EnrichedLayer":
         """Pull of the drive through the layer's two terms, to what trains."""
@@ -299,8 +304,8 @@ class EnrichedLayer(AbstractLayer):
         if self.correction is None:
             return phi * own
         assert self.alpha is not None
-        extra = jnp.max(jnp.abs(self.alpha)) * self.correction.lipschitz().astype(own.dtype)
-        return phi * own + extra if self.mode == "outside" else phi * (own + extra)
+        gain, beside = jnp.max(jnp.abs(self.alpha)), self.correction.lipschitz().astype(own.dtype)
+        return contraction_factor(phi, own, gain, beside, inside=self.mode == "inside")
 
     def conserved(self) -> Float[Array, " k"]:
         """Numbers that gradient flow leaves as they are: the pathway's and the correction's.
@@ -316,7 +321,7 @@ class EnrichedLayer(AbstractLayer):
     def step_flops(self, n_samples: int, *, first: bool) -> int:
         """Operations of this layer's share of one gradient step: forward, back, gradient."""
         sizes = [2 * n_samples * size for size in self._sizes()]
-        return (1 + (not first) + self.trainable) * sum(sizes)
+        return (1 + (not first) + self.trainable) * sum(sizes) + self.pathway.making_flops()
 
     def _sizes(self) -> list[int]:
         """Entries of the matrices that a row meets."""

@@ -1,19 +1,26 @@
 """Networks of enriched layers: an embedding, layers of one width, a readout."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import jax
 import jax.numpy as jnp
 
-from gramdyn._checks import check_known, check_positive_int, check_widths
+from gramdyn._checks import (
+    check,
+    check_bool,
+    check_known,
+    check_number,
+    check_positive_int,
+    check_widths,
+)
 from gramdyn._types import Key, Scalar
 from gramdyn.models.activations import Activation, linear, tanh
 from gramdyn.models.correction import make_correction
 from gramdyn.models.enriched import EnrichedLayer
 from gramdyn.models.layers import AbstractLayer, Dense
 from gramdyn.models.network import Network
-from gramdyn.models.pathway import entries, make_pathway
+from gramdyn.models.pathway import Kind, entries, make_pathway
 
 # Gains of corrections by name, from the number of layers.
 ALPHAS = {
@@ -30,8 +37,8 @@ def enriched_network(
     widths: Sequence[int],
     n_outputs: int = 1,
     *,
-    pathway: Mapping[str, Any] | str = "orthogonal",
-    correction: Mapping[str, Any] | str = "none",
+    pathway: Kind = "orthogonal",
+    correction: Kind = "none",
     mode: str = "outside",
     alpha: Scalar | str = 0.1,
     alpha_each: bool = False,
@@ -39,6 +46,7 @@ def enriched_network(
     train_pathway: bool = True,
     activation: Activation | None = None,
     embedding: str = "trained",
+    embedding_activation: Activation | None = None,
     train_readout: bool = True,
     bias: bool = True,
     readout_bias: bool = True,
@@ -62,8 +70,9 @@ def enriched_network(
         alpha_each: One gain a neuron in place of one a layer.
         train_alpha: Whether gains train.
         train_pathway: Whether pathways train.
-        activation: Of the embedding and the layers; tanh by default.
+        activation: Of the layers; tanh by default.
         embedding: "trained", "fixed", or "none": the inputs enter the first layer themselves.
+        embedding_activation: Of the embedding; that of the layers by default.
         train_readout: Whether the readout trains.
         bias: Whether embedding and layers have biases, zero at the start.
         readout_bias: Whether the readout has one.
@@ -78,42 +87,45 @@ def enriched_network(
     for name, count in (("n_inputs", n_inputs), ("n_outputs", n_outputs)):
         check_positive_int(name, count)
     check_known("embedding", embedding, EMBEDDINGS)
+    named = isinstance(alpha, str)
+    check_number("alpha", None if named else alpha)
+    check(alpha is not None, "alpha", f"be a number or one of {', '.join(ALPHAS)}", alpha)
+    switches = {"bias": bias, "readout_bias": readout_bias, "train_readout": train_readout}
+    switches |= {"alpha_each": alpha_each, "train_alpha": train_alpha}
+    for name, value in (switches | {"train_pathway": train_pathway}).items():
+        check_bool(name, value)
+    for name, phi in (("activation", activation), ("embedding_activation", embedding_activation)):
+        good = phi is None or isinstance(phi, Activation)
+        check(good, name, "be an Activation, as of `make_activation`", phi)
     activation, dtype = activation or tanh(), dtype or jnp.zeros(()).dtype.type
-    keys = jax.random.split(key, len(widths) + 2)
-    layers: list[AbstractLayer] = []
-    if embedding != "none":
-        std, size = weight_scale * n_inputs**-0.5, (widths[0], n_inputs)
-        trains = embedding == "trained"
-        layers.append(_dense(keys[-2], size, std, bias, activation, trains, dtype))
-    sizes = [n_inputs if embedding == "none" else widths[0], *widths]
     gain = _gain(alpha, len(widths))
-    for own, n_in, n_out in zip(keys, sizes, widths, strict=False):
-        first, second = jax.random.split(own)
-        made = _make(make_pathway, pathway, n_out, n_in, first, dtype)
-        beside = _make(make_correction, correction, n_out, n_in, second, dtype)
-        shape = (n_out,) if alpha_each else ()
-        layer = EnrichedLayer(
-            made,
+    keys = jax.random.split(key, len(widths) + 2)
+
+    def layer(key: Key, n_in: int, n_out: int) -> EnrichedLayer:
+        first, second = jax.random.split(key)
+        beside = make_correction(correction, n_out, n_in, key=second, dtype=dtype)
+        gains = jnp.broadcast_to(jnp.asarray(gain, dtype), (n_out,) if alpha_each else ())
+        return EnrichedLayer(
+            make_pathway(pathway, n_out, n_in, key=first, dtype=dtype),
             beside,
             jnp.zeros(n_out, dtype) if bias else None,
-            None if beside is None else jnp.broadcast_to(jnp.asarray(gain, dtype), shape),
+            None if beside is None else gains,
             activation,
             mode=mode,
             train_pathway=train_pathway,
             train_alpha=train_alpha,
         )
-        layers.append(layer)
+
+    layers: list[AbstractLayer] = []
+    if embedding != "none":
+        std, trains = weight_scale * n_inputs**-0.5, embedding == "trained"
+        phi = embedding_activation or activation
+        layers.append(_dense(keys[-2], (widths[0], n_inputs), std, bias, phi, trains, dtype))
+    sizes = [n_inputs if embedding == "none" else widths[0], *widths]
+    layers += [layer(*own) for own in zip(keys, sizes, widths, strict=False)]
     std, size = output_scale * widths[-1] ** -0.5, (n_outputs, widths[-1])
     readout = _dense(keys[-1], size, std, readout_bias, linear(), train_readout, dtype)
     return Network((*layers, readout))
-
-
-def _make(
-    make: Any, kind: Mapping[str, Any] | str, n_out: int, n_in: int, key: Key, dtype: Any
-) -> Any:
-    """A pathway or a correction from its name, or from its name and options."""
-    options = {"kind": kind} if isinstance(kind, str) else dict(kind)
-    return make(options.pop("kind"), n_out, n_in, key=key, dtype=dtype, **options)
 
 
 def _gain(alpha: Scalar | str, depth: int) -> Scalar:

@@ -174,6 +174,10 @@ class EquilibriumLayer(AbstractLayer):
         """Refused, as the laws of its fields are."""
         raise InputError("An equilibrium layer has no law of its preactivations.")
 
+    def flipped(self, trace: Trace, *after: Array) -> Float[Array, "n C N"]:
+        """Refused: a flip of one mask changes every adjoint of the loop."""
+        raise InputError("An equilibrium layer has no law of its flips.")
+
     def gradient(self, trace: Trace, drive: Pulled) -> "EquilibriumLayer":
         """Those of the cell at z*, and of the injection."""
         nothing: Any = jax.tree.map(lambda _: None, self)

@@ -1,12 +1,11 @@
 """Networks of one equilibrium layer and a readout."""
 
-from collections.abc import Mapping
 from typing import Any
 
 import jax
 import jax.numpy as jnp
 
-from gramdyn._checks import check_known, check_positive_int
+from gramdyn._checks import check_bool, check_known, check_positive_int
 from gramdyn._types import Key, Scalar
 from gramdyn.models.activations import linear
 from gramdyn.models.enriched import EnrichedLayer
@@ -14,7 +13,7 @@ from gramdyn.models.enriched_network import enriched_network
 from gramdyn.models.equilibrium import EquilibriumLayer
 from gramdyn.models.layers import Dense
 from gramdyn.models.network import Network
-from gramdyn.models.pathway import entries
+from gramdyn.models.pathway import Kind, entries
 
 EMBEDDINGS = ("trained", "fixed")
 
@@ -25,7 +24,7 @@ def equilibrium_network(
     width: int,
     n_outputs: int = 1,
     *,
-    pathway: Mapping[str, Any] | str | None = None,
+    pathway: Kind | None = None,
     embedding: str = "trained",
     bias: bool = True,
     weight_scale: Scalar = 1.0,
@@ -56,6 +55,7 @@ def equilibrium_network(
     """
     check_known("embedding", embedding, EMBEDDINGS)
     check_positive_int("n_inputs", n_inputs)
+    check_bool("bias", bias)
     own, other = jax.random.split(key)
     pathway = {"kind": "orthogonal", "gain": 0.8} if pathway is None else pathway
     options |= {"pathway": pathway, "embedding": "none", "bias": False, "dtype": dtype}

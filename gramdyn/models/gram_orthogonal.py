@@ -46,6 +46,11 @@ class GramOrthogonal(AbstractLayer):
     frozen_leaves: ClassVar[tuple[str, ...]] = ("gram", "gain")
 
     @property
+    def free(self) -> bool:
+        """What trains is the image of an orthogonal matrix."""
+        return False
+
+    @property
     def factorised(self) -> bool:
         """Its kernel is a product of two Grams less another."""
         return False
@@ -56,11 +61,11 @@ class GramOrthogonal(AbstractLayer):
 
     def pull(self, sens: Float[Array, "n C N"]) -> Float[Array, "n C N_in"]:
         """Not to be had: nothing lies below the first layer."""
-        raise NotImplementedError("A layer told by its preactivations is the first of its network.")
+        raise InputError("A layer told by its preactivations is the first of its network.")
 
     def matrix(self) -> Float[Array, "N N_in"]:
         """Not to be had: the weights are not carried."""
-        raise NotImplementedError("A layer told by its preactivations carries no weights.")
+        raise InputError("A layer told by its preactivations carries no weights.")
 
     def learn_pre(
         self, act: Float[Array, "n N_in"] | None, trace: Trace, drive: Pulled
@@ -121,14 +126,14 @@ def to_gram_orthogonal(layer: AbstractLayer, inputs: Float[Array, "n N"]) -> Gra
         InputError: unless it is a square orthogonal pathway without bias and correction.
     """
     wanted = "begin with a square orthogonal layer without bias and correction"
-    told = type(layer).__name__
-    check(isinstance(layer, EnrichedLayer), "network", wanted, told)
+    check(isinstance(layer, EnrichedLayer), "network", wanted, type(layer).__name__)
     assert isinstance(layer, EnrichedLayer)
     pathway = layer.pathway
-    plain = layer.bias is None and layer.correction is None
-    check(isinstance(pathway, Orthogonal) and plain, "network", wanted, told)
+    check(isinstance(pathway, Orthogonal), "network", wanted, type(pathway).__name__)
     assert isinstance(pathway, Orthogonal)
-    check(pathway.n_in == pathway.n_out, "network", wanted, pathway.matrix().shape)
+    check(pathway.n_in == pathway.n_out, "network", wanted, (pathway.n_out, pathway.n_in))
+    check(layer.bias is None, "network", wanted, "one with a bias")
+    check(layer.correction is None, "network", wanted, "one with a correction")
     trains = layer.trainable and layer.train_pathway
     gram = act_gram(inputs)
     return GramOrthogonal(pathway(inputs), gram, pathway.gain, layer.activation, trains)

@@ -16,7 +16,7 @@ from jaxtyping import Array, Float
 
 from gramdyn._checks import check
 from gramdyn._errors import InputError
-from gramdyn.kernels.field_laws import learnt_conjugate
+from gramdyn.kernels.field_laws import flip_jump, learnt_conjugate
 from gramdyn.kernels.fields import conjugate_field, drive, forward_field, sensitivity
 from gramdyn.kernels.gram import act_gram, apply_layer_kernel, cross_gram, layer_kernel
 from gramdyn.models.activations import Activation
@@ -185,6 +185,24 @@ class AbstractLayer(eqx.Module):
         """
         return None
 
+    def flipped(
+        self,
+        trace: Trace,
+        mask_after: Float[Array, "n N"],
+        conj_after: Float[Array, "n C N"],
+        jump: Float[Array, "n C N"],
+    ) -> Float[Array, "n C N"]:
+        """Change of the sensitivities over one step that flips of masks cause, here and above.
+
+        Args:
+            trace: Fields before the step.
+            mask_after: phi' after it.
+            conj_after: Conjugate field of what is handed on, after it.
+            jump: What flips above made of that field.
+        """
+        mask = self.activation.mask(trace.pre)
+        return flip_jump(mask, mask_after, conj_after) + mask[:, None, :] * jump
+
     @abstractmethod
     def gradient(self, trace: Trace, drive: Pulled) -> "AbstractLayer":
         """Loss gradient as this layer's own coordinates see it, for the residual-weighted drive."""
@@ -204,16 +222,17 @@ class AbstractLayer(eqx.Module):
         """
         if self.factorised:
             return jnp.sum((self.input_gram(trace) @ drive.sens) * drive.sens)
-        leaves = jax.tree.leaves(self.gradient(trace, drive))
-        return jnp.sum(jnp.stack([jnp.sum(leaf**2) for leaf in leaves]))
+        squares = [jnp.sum(leaf**2) for leaf in jax.tree.leaves(self.gradient(trace, drive))]
+        return sum(squares, jnp.zeros((), drive.sens.dtype))
 
     def jacobians(self, trace: Trace) -> Float[Array, "n N N_in"]:
         """Derivative of what is handed on by what enters, a matrix a sample.
 
-        Cost: n N N_in numbers.
+        Cost: n N N_in numbers, and N rows pulled through the layer.
         """
-        found = self.activation.mask(trace.pre)[:, :, None] * self.matrix()[None]
-        return found + jnp.eye(found.shape[1], dtype=found.dtype)[None] if self.skips else found
+        n, size = trace.act.shape
+        rows = jnp.broadcast_to(jnp.eye(size, dtype=trace.act.dtype)[None], (n, size, size))
+        return self.below(trace, Pulled(self.backward(trace, rows), rows))
 
     def conserved(self) -> Float[Array, " k"]:
         """Numbers of this layer that gradient flow leaves as they are; none by default."""

@@ -30,7 +30,8 @@ class Orthogonal(AbstractPathway):
     """S = gain O_0 cay(A) or gain O_0 exp(A), A antisymmetric and 0 at the start.
 
     cay(A) = (1 - A / 2)^{-1} (1 + A / 2), which is exp(A) to second order. A rectangular S has the
-    leading rows and columns of a square one of the longer side.
+    leading rows and columns of a square one of the longer side; so with more rows than columns the
+    mean square of (S h)_i is gain^2 |h|^2 / N, with fewer gain^2 |h|^2 / N_in.
 
     Attributes:
         generator: Entries of A below its diagonal, shape (side (side - 1) / 2,).
@@ -116,10 +117,17 @@ class Orthogonal(AbstractPathway):
         """The gain."""
         return jnp.abs(self.gain)
 
+    def making_flops(self) -> int:
+        """A system of equations and two products; some ten products of an exponential."""
+        return (20 if self.method == "exp" else 7) * self.frame.shape[0] ** 3
+
     def angles(self) -> Float[Array, " side"]:
-        """Angles of rotation away from O_0, descending, each twice, in [0, pi)."""
-        sines = jnp.linalg.svd(self.skew(), compute_uv=False)
-        return sines if self.method == "exp" else 2 * jnp.arctan(sines / 2)
+        """Angles of rotation away from O_0, descending, each twice, in [0, pi]."""
+        sizes = jnp.linalg.svd(self.skew(), compute_uv=False)
+        if self.method == "cayley":
+            return 2 * jnp.arctan(sizes / 2)
+        within = jnp.abs(jnp.remainder(sizes + jnp.pi, 2 * jnp.pi) - jnp.pi)
+        return -jnp.sort(-within)
 
     def recentred(self) -> "Orthogonal":
         """The same matrix in coordinates about itself: O_0 <- O, A <- 0."""

@@ -7,7 +7,7 @@ is an override, and tests hold it against what is inherited.
 
 import inspect
 from abc import abstractmethod
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any, ClassVar, TypeVar
 
 import equinox as eqx
@@ -15,7 +15,8 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
-from gramdyn._checks import check, check_known
+from gramdyn._checks import check, check_known, check_number
+from gramdyn._errors import InputError
 from gramdyn.kernels.gram import conj_gram
 from gramdyn.models.frozen import trained_spec
 
@@ -58,6 +59,10 @@ class AbstractPathway(eqx.Module):
     def lipschitz(self) -> Float[Array, ""]:
         """The largest singular value of S, or a bound on it. Cost: an SVD where none is known."""
         return jnp.linalg.norm(self.matrix(), 2)
+
+    def making_flops(self) -> int:
+        """Operations of making the matrix and pulling its gradient back, none by default."""
+        return 0
 
     def moved(self, direction: Float[Array, "N N_in"]) -> Float[Array, "N N_in"]:
         """M[D] = J J^T vec D: how a unit of the gradient D by S moves S through its parameters."""
@@ -119,23 +124,50 @@ def register_pathway(name: str) -> Callable[[Make], Make]:
     return enter
 
 
-def make_pathway(kind: str, n_out: int, n_in: int, **options: Any) -> AbstractPathway:
+Kind = Mapping[str, Any] | str
+
+
+def make_pathway(kind: Kind, n_out: int, n_in: int, **options: Any) -> AbstractPathway:
     """The pathway called `kind` from N_in = `n_in` to N = `n_out` numbers.
 
     Args:
-        kind: One of `PATHWAYS`.
+        kind: One of `PATHWAYS`, or `{"kind": one of them, options}`.
         n_out: Numbers handed on.
         n_in: Numbers that enter.
         options: `key`, `dtype`, and the pathway's own.
 
     Raises:
-        InputError: for an unknown kind or option, or sizes that it cannot have.
+        InputError: for an unknown kind or option, or sizes and numbers that it cannot have.
     """
-    make = PATHWAYS[check_known("pathway", kind, PATHWAYS)]
-    allowed = list(inspect.signature(make).parameters)[2:]
-    for name in options:
-        check_known(f"option of pathway {kind}", name, allowed)
-    return make(n_out, n_in, **options)
+    made: AbstractPathway = make_part("pathway", PATHWAYS, kind, n_out, n_in, options)
+    return made
+
+
+def make_part(
+    told: str,
+    registry: Mapping[str, Callable[..., Any]],
+    kind: Kind,
+    n_out: int,
+    n_in: int,
+    options: Mapping[str, Any],
+) -> Any:
+    """What a registry makes of a kind, its options checked by name and numbers to be finite."""
+    check(isinstance(kind, str | Mapping), told, "be a name or a mapping with a `kind`", kind)
+    own = {"kind": kind} if isinstance(kind, str) else dict(kind)
+    name = str(own.pop("kind", None))
+    make = registry[check_known(told, name, registry)]
+    params = list(inspect.signature(make).parameters.values())[2:]
+    known = {param.name: param.default for param in params}
+    free = [option for option in known if option not in options]
+    for allowed, given in ((free, own), (known, options)):
+        for option, value in given.items():
+            check_known(f"option of {told} {name}", option, allowed)
+            if isinstance(value, float) or isinstance(known[option], float):
+                check_number(option, value)
+    try:
+        return make(n_out, n_in, **options, **own)
+    except InputError as error:
+        raise InputError(f"{told.capitalize()} `{name}`: {error}") from None
 
 
 def check_square(n_out: int, n_in: int) -> int:

@@ -80,6 +80,12 @@ class Spectral(AbstractPathway):
         top = jnp.linalg.norm(self.weight, 2)
         return self._factor(top if self.probe is None else self._top()) * top
 
+    def making_flops(self) -> int:
+        """A singular value decomposition, or power steps."""
+        if self.probe is not None:
+            return 4 * (self.iterations or 0) * self.weight.size
+        return 22 * self.weight.size * min(self.weight.shape)
+
     def conserved(self) -> Float[Array, " k"]:
         """|W|^2 of "normalise", whose S does not see the size of W."""
         if self.mode == "clip":
@@ -147,7 +153,7 @@ class BoundedSVD(AbstractPathway):
     ) -> None:
         size = check_square(n_out, n_in)
         check_number("low", low, least=0.0)
-        check_number("high", high, above=0.0)
+        check_number("high", high, above=low if isinstance(low, int | float) else 0.0)
         keys = jax.random.split(key)
         self.left = Orthogonal(size, size, key=keys[0], dtype=dtype)
         self.right = Orthogonal(size, size, key=keys[1], dtype=dtype)
@@ -172,8 +178,14 @@ class BoundedSVD(AbstractPathway):
         # O_V is met from behind: h stands where a sensitivity would, which the rule does not mind.
         behind = self.right.entering(pulled * values[None, None])
         by_right = rotation_kernel(self.right.leaving(act), behind)
-        slope = (values - self.low) * (self.high - values) / (self.high - self.low)
+        share = jax.nn.sigmoid(self.level)
+        slope = (self.high - self.low) * share * (1 - share)
         return by_left + by_right + diagonal_kernel(turned, pulled * slope[None, None])
+
+    def making_flops(self) -> int:
+        """Of both orthogonal matrices, and of their product."""
+        sides = self.left.making_flops() + self.right.making_flops()
+        return sides + 6 * self.level.shape[0] ** 3
 
     def lipschitz(self) -> Float[Array, ""]:
         """The largest singular value."""

@@ -166,6 +166,8 @@ def build_enriched(
             options[name] = own
         elif part is not None:
             options[name] = numbers.get(f"network.{name}", part)
+    if network.embedding_activation is not None:
+        options["embedding_activation"] = make_activation(network.embedding_activation)
     return enriched_network(key, data.n_inputs, widths, data.n_outputs, **options)
 
 
@@ -187,7 +189,9 @@ def _try(make: Callable[..., Any], part: Strict, width: int) -> None:
     """Make a square one without computing anything."""
     options = dict(part)
     kind = options.pop("kind")
-    jax.eval_shape(lambda key: make(kind, width, width, key=key, **options), jax.random.key(0))
+    jax.eval_shape(
+        lambda key: make(kind, width, width, key=key, dtype=None, **options), jax.random.key(0)
+    )
 
 
 # What builds networks of a kind of their own.

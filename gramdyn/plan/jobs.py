@@ -4,10 +4,11 @@ import itertools
 import json
 import math
 from dataclasses import dataclass, replace
-from functools import cached_property
+from functools import cached_property, reduce
 from typing import Any
 
 from pydantic import ValidationError
+from pydantic_core import to_jsonable_python
 
 from gramdyn._errors import ConfigError
 from gramdyn.data.task import Task
@@ -123,7 +124,7 @@ def _configure(base: dict[str, Any], own: dict[str, Any]) -> Config:
     data = json.loads(json.dumps(base))
     for key, value in own.items():
         set_key(data, key.split("."), value, f"sweep.{key}")
-    _forget_other_kinds(data, own)
+    _forget_defaults(data, base, own)
     try:
         return Config.model_validate(data)
     except ValidationError as error:
@@ -132,17 +133,25 @@ def _configure(base: dict[str, Any], own: dict[str, Any]) -> Config:
         raise ConfigError([f"{line} (at {told})" for line in lines]) from None
 
 
-def _forget_other_kinds(data: dict[str, Any], own: dict[str, Any]) -> None:
-    """Where an axis says the kind of a part, drop the options that this kind does not have."""
-    for where, home in HOMES.items():
-        kind = own.get(f"{where}.kind")
-        if kind not in home.registry:
+def _forget_defaults(data: dict[str, Any], base: dict[str, Any], own: dict[str, Any]) -> None:
+    """Where an axis says the kind of a part, drop what the base's kind has by default.
+
+    What the user set stays, and is refused where the other kind does not have it.
+    """
+    for where in HOMES:
+        if not isinstance(own.get(f"{where}.kind"), str):
             continue
-        part = data
-        for step in where.split("."):
-            part = part[step]
-        for key in set(part) - set(model_of(where, kind).model_fields):
-            del part[key]
+        part, before = _part(data, where), _part(base, where)
+        fields = model_of(where, before["kind"]).model_fields
+        for key, value in before.items():
+            may_go = not fields[key].is_required() and f"{where}.{key}" not in own
+            if may_go and value == to_jsonable_python(fields[key].get_default()):
+                del part[key]
+
+
+def _part(data: dict[str, Any], where: str) -> dict[str, Any]:
+    """The part of a configuration at a dotted key."""
+    return reduce(lambda now, step: now[step], where.split("."), data)
 
 
 def _check_seed(seed: Any) -> int:

@@ -10,6 +10,7 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, SerializeAsA
 from pydantic_core import PydanticCustomError
 
 from gramdyn._checks import nearest
+from gramdyn._errors import InputError
 from gramdyn._types import Scalar
 from gramdyn.data.registry import TASKS
 from gramdyn.dynamics.registry import SCHEMES
@@ -113,8 +114,12 @@ def _model_of(where: str, name: str, function: Callable[..., Any]) -> type[Stric
     for param in inspect.signature(function).parameters.values():
         if param.name in home.given:
             continue
-        annotation = _PLAIN.get(param.annotation, param.annotation)
         required = param.default is inspect.Parameter.empty
+        told = type(param.default) if param.annotation is param.empty else param.annotation
+        if told in (type, type(None)):
+            part = where.rsplit(".", 1)[-1]
+            raise InputError(f"Option `{param.name}` of {part} `{name}` needs an annotation.")
+        annotation = _PLAIN.get(told, told)
         fields[param.name] = (annotation, ... if required else param.default)
     return create_model(f"{name}_{where.rsplit('.', 1)[-1]}", __base__=Strict, **fields)
 

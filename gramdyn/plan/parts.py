@@ -1,5 +1,6 @@
 """The parts of a configuration: typed models, each checked by itself."""
 
+from math import isfinite
 from typing import Annotated, Any, Literal
 
 from pydantic import BeforeValidator, Field, model_validator
@@ -32,9 +33,9 @@ def _alpha(value: Any) -> Any:
     if value is None:
         return None
     named = isinstance(value, str)
-    good = isinstance(value, int | float) and not isinstance(value, bool)
+    good = isinstance(value, int | float) and not isinstance(value, bool) and isfinite(value)
     if not good and not (named and value in ALPHAS):
-        told = f"must be a number or one of {', '.join(ALPHAS)}"
+        told = f"must be a finite number or one of {', '.join(ALPHAS)}"
         raise PydanticCustomError("alpha", "{told}", {"told": told})
     return value if named else float(value)
 
@@ -49,7 +50,7 @@ def _biases(value: Any) -> Any:
 
 # Keys that only networks of enriched layers have.
 ENRICHED = (
-    *("pathway", "correction", "mode", "embedding"),
+    *("pathway", "correction", "mode", "embedding", "embedding_activation"),
     *("alpha", "alpha_each", "train_alpha", "train_pathway"),
 )
 
@@ -80,6 +81,7 @@ class NetworkConfig(Strict):
         train_alpha: Whether gains train; true by default.
         train_pathway: Whether pathways train; true by default.
         embedding: Whether there is one, and trains: trained, fixed or none.
+        embedding_activation: Of the embedding; that of the layers by default.
     """
 
     kind: Literal["dense", "residual", "convolutional", "vae", "enriched"] = "dense"
@@ -110,6 +112,16 @@ class NetworkConfig(Strict):
     train_alpha: bool | None = None
     train_pathway: bool | None = None
     embedding: one_of("embedding", EMBEDDINGS) | None = None  # type: ignore[valid-type]
+    embedding_activation: one_of("activation", ACTIVATIONS) | None = None  # type: ignore[valid-type]
+
+    @model_validator(mode="before")
+    @classmethod
+    def _name_parts(cls, data: Any) -> Any:
+        """Structured layers have both parts, so that axes may reach into them."""
+        if not isinstance(data, dict) or data.get("kind") != "enriched":
+            return data
+        parts = {"pathway": "orthogonal", "correction": "none"}
+        return data | {key: part for key, part in parts.items() if data.get(key) is None}
 
     @model_validator(mode="after")
     def _check(self) -> "NetworkConfig":

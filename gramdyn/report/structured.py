@@ -37,9 +37,9 @@ def draw_conditioning(cells: Sequence[Cell]) -> Picture | None:
         f"first step. Values below {_LEAST} are drawn there; infinite ones, which dead units make, "
         "have no point.",
         law="A chain of free matrices with entries N(0, 1/N) gains (&lambda;<sub>1</sub> &minus; "
-        "&lambda;<sub>N</sub>) / ln 10 a layer, whatever the activation, by its Lyapunov "
-        "exponents &lambda;<sub>i</sub> = [ln(2/N) + &psi;((N &minus; i + 1)/2)] / 2; an isometry "
-        "gains only what the activation bends.",
+        "&lambda;<sub>N</sub>) / ln 10 a layer, linear or with a smooth activation, by its "
+        "Lyapunov exponents &lambda;<sub>i</sub> = [ln(2/N) + &psi;((N &minus; i + 1)/2)] / 2; an "
+        "isometry gains only what the activation bends.",
     )
 
 
@@ -88,7 +88,8 @@ def _draw(
     roles = _roles(cells)
     rows = [_row(cell, measure) for cell in at_ends(cells, roles.dash)]
     drawn = [
-        {**row, "median": max(row["median"], least), "q10": max(row["q10"], least)} for row in rows
+        {**row, **{name: max(row[name], least) for name in ("median", "q10", "q90")}}
+        for row in rows
     ]
     if not any(np.isfinite(row["median"]) for row in drawn):
         return None

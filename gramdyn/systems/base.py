@@ -39,6 +39,11 @@ _DEMANDS = {
     ),
     # Decay of the weights moves the fields of each layer by another factor.
     "flow": ("is_flow", "be linear in the gradient and without weight decay for laws of fields"),
+    "integrators": (
+        "integrates",
+        "integrate the flow (gradient flow by rk4, midpoint or adaptive): a step of descent "
+        "leaves what the flow conserves",
+    ),
     "descent": ("is_descent", "be gradient descent without momentum and decay for the exact laws"),
 }
 
@@ -50,14 +55,15 @@ class AbstractSystem(eqx.Module):
         exact_for: Which schemes this system's coordinates are exact for: "any" where the state is
             the parameters themselves, "linear" where it is a linear image of them, so that only
             schemes linear in the gradient may step it, "flow" where its velocity alone is known,
-            so that weight decay is out as well, "descent" where it has a law for plain gradient
+            so that weight decay is out as well, "integrators" where steps of descent, which are
+            Euler's, leave what the flow conserves, "descent" where it has a law for plain gradient
             descent alone.
     """
 
     @property
     @abstractmethod
     def exact_for(self) -> str:
-        """Schemes the coordinates are exact for: "any", "linear", "flow" or "descent"."""
+        """Schemes the coordinates are exact for: one of those names."""
 
     @property
     def coordinates(self) -> str:

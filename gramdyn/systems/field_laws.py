@@ -17,7 +17,6 @@ from typing import NamedTuple
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
-from gramdyn.kernels.field_laws import flip_jump
 from gramdyn.models.layers import Pulled, Trace
 from gramdyn.models.network import Network
 from gramdyn.systems.network_fields import NetworkFields
@@ -151,8 +150,6 @@ def conjugate_jump(
     jumps = [jnp.zeros_like(conj_after[-1])]
     for i in range(len(masks_after) - 1, 0, -1):
         layer = network.layers[i]
-        mask = layer.activation.mask(traces[i].pre)
-        jump = flip_jump(mask, masks_after[i], conj_after[i])
-        carried = mask[:, None, :] * jumps[-1]
-        jumps.append(layer.below(traces[i], Pulled(jump + carried, jumps[-1])))
+        sens = layer.flipped(traces[i], masks_after[i], conj_after[i], jumps[-1])
+        jumps.append(layer.below(traces[i], Pulled(sens, jumps[-1])))
     return tuple(reversed(jumps))

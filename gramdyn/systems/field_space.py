@@ -243,9 +243,7 @@ def field_system(fields: NetworkFields, closure: str | Closure | Any = "exact") 
 def _check_laws(network: Network) -> None:
     """Refuse layers whose steps have no law in the fields alone."""
     told = "have free matrices for fields as a system"
-    first = network.layers[0]
-    free = network.free and (isinstance(first, Dense | GramDense) or network.shares_weights)
-    check(free, "network", told, "one of structured layers")
+    check(network.free, "network", told, "one of structured layers")
     told = "have no residual layers for fields as a system"
     check(not network.skips, "network", told, "residual")
     told = "have no convolutions for fields as a system"

@@ -33,8 +33,8 @@ class OrthogonalSystem(AbstractSystem):
 
     @property
     def exact_for(self) -> str:
-        """A "flow": a step of descent leaves the group, which has coordinates of its own for it."""
-        return "flow"
+        """For "integrators" of the flow: a step of descent would leave the group."""
+        return "integrators"
 
     @property
     def coordinates(self) -> str:
@@ -69,6 +69,9 @@ def make_orthogonal_system(
     network: Network, task: Task, *, loss: AbstractLoss | None = None
 ) -> OrthogonalSystem:
     """The closed system of a network that begins with an orthogonal layer.
+
+    The layer moves by the metric of the group. Cayley coordinates have another one away from A = 0,
+    so that a run of `make_system(..., coordinates="weights")` departs from it as A grows.
 
     Args:
         network: Its first layer a square orthogonal pathway without bias and correction, as of

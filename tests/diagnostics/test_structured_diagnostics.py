@@ -1,5 +1,6 @@
 """What structures conserve, by an integrator of known order; bounds against what is seen."""
 
+import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -124,6 +125,15 @@ def test_rise_of_the_loss_is_that_of_a_plain_loop():
     np.testing.assert_allclose(found["loss_rise"], wanted, rtol=1e-12)
 
 
+def test_a_loss_of_zero_is_no_rise():
+    task = gaussian(n_samples=N, n_inputs=D, n_outputs=C, seed=4)
+    network = enriched_network(jax.random.key(2), D, (8,), C)
+    system = gd.make_system(network, gd.Task(task.inputs, 0.0 * task.targets))
+    still = eqx.tree_at(lambda one: one.start.layers[-1].weight, system, replace_fn=jnp.zeros_like)
+    found = gd.simulate(still, gd.GradientDescent(0.1), 2, gd.Record(["loss_rise"], every=1))
+    np.testing.assert_array_equal(found.records["loss_rise"], 0.0)
+
+
 @pytest.mark.parametrize("mode", ["outside", "inside"])
 @pytest.mark.parametrize("correction", ["none", "identity", "gated"])
 def test_jacobians_and_conditioning_are_those_of_autodiff(mode, correction):
@@ -169,7 +179,12 @@ def test_orthogonal_linear_layers_have_unit_sensitivity_and_relu_an_infinite_con
     linear = seen("linear")
     np.testing.assert_allclose(linear["spectral_sensitivity"], 1.0, rtol=1e-12)
     np.testing.assert_allclose(linear["log_condition"], 0.0, atol=1e-13)
-    assert np.isposinf(seen("relu")["log_condition"][0])
+    dead = seen("relu")
+    assert np.isposinf(dead["log_condition"][0])
+    # All singular values of an isometry behind dead units: 1 by cosines of angles between spaces.
+    assert 1 <= dead["chain_rank"][0] <= 7
+    assert np.isfinite(dead["log_rank_condition"][0])
+    assert linear["chain_rank"][0] == 8
     network = gd.init_network(jax.random.key(0), D, (8,), C)
     system = gd.make_system(network, task, coordinates="weights")
     with pytest.raises(gd.InputError, match="square hidden layer"):

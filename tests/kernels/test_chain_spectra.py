@@ -11,6 +11,7 @@ from gramdyn import InputError
 from gramdyn.experiments import depth_laws
 from gramdyn.kernels import (
     chain_condition_bound,
+    chain_rank,
     condition_bound,
     log_condition,
     log_singular_values,
@@ -61,8 +62,36 @@ def test_singular_chains_have_an_infinite_condition():
     assert np.isposinf(log_condition(dead))
     # Its other singular values are 1 still, whatever column of whatever factor is 0.
     for broken in (dead, factors.at[0, :, 0].set(0.0)):
-        np.testing.assert_allclose(log_singular_values(broken)[:2], [0.0, np.log(0.5)], atol=0.7)
-        np.testing.assert_allclose(log_singular_values(broken)[0], 0.0, atol=1e-12)
+        np.testing.assert_allclose(log_singular_values(broken)[:2], 0.0, atol=1e-12)
+
+
+def test_dead_units_leave_the_other_values_and_their_condition():
+    rng = np.random.default_rng(0)
+    factors = rng.normal(size=(4, 8, 8)) / 8**0.5
+    factors[0, 3] = 0.0
+    exact = np.linalg.svd(np.linalg.multi_dot(list(factors)[::-1]), compute_uv=False)
+    found = log_singular_values(jnp.asarray(factors))
+    np.testing.assert_allclose(found[:7], np.log(exact[:7]), rtol=1e-10)
+    assert int(chain_rank(jnp.asarray(factors))) == 7
+    # One value far below the rest, between generic factors.
+    factors[0] = np.diag([1.0] * 7 + [1e-20]) @ orthogonals(1, 8)[0]
+    found = log_singular_values(jnp.asarray(factors))
+    exact = np.linalg.svd(np.linalg.multi_dot(list(factors)[::-1]), compute_uv=False)
+    np.testing.assert_allclose(found[:7], np.log(exact[:7]), rtol=1e-10)
+    whole = sum(np.linalg.slogdet(one)[1] for one in factors)
+    np.testing.assert_allclose(np.sum(found), whole, rtol=1e-9)
+
+
+def test_sensitivity_scales_inversely_however_far():
+    unit = jnp.asarray(orthogonals(150, 6), jnp.float32)
+    for scale in (0.5, 2.0):  # 2^150 is beyond single precision; logarithms of 100 keep 3 digits
+        found = relative_spectral_sensitivity(scale * unit)
+        np.testing.assert_allclose(found, 1 / scale, rtol=1e-3)
+    rng = np.random.default_rng(3)
+    factors = jnp.asarray(rng.normal(size=(3, 5, 5)))
+    wanted = relative_spectral_sensitivity(factors)
+    found = 1e120 * relative_spectral_sensitivity(1e120 * factors)
+    np.testing.assert_allclose(found, wanted, rtol=1e-9)
 
 
 def test_both_ways_agree_where_both_serve():

@@ -11,7 +11,7 @@ from gramdyn.dynamics import GradientDescent
 from gramdyn.laws import verify_config
 from gramdyn.laws.moment import Moment
 from gramdyn.laws.registry import LAWS, NEEDS, Sizes
-from gramdyn.models import enriched, enriched_network, free_pathways, orthogonal_pathways
+from gramdyn.models import enriched, enriched_network, multilinear_pathways, orthogonal_pathways
 from gramdyn.plan import load_config, parse_config
 
 SMOKE = Path(__file__).parents[2] / "configs" / "smoke" / "structured.yaml"
@@ -96,12 +96,12 @@ BREAKS = {
     "the kernel of alpha": (enriched, "gain_kernel", {}, KERNELS),
     "the kernel of a bias": (enriched, "conj_gram", {}, KERNELS),
     "a pathway's law of the forward field": (
-        *(free_pathways, "low_rank_forward", {"pathway": "lowrank"}),
+        *(multilinear_pathways, "low_rank_forward", {"pathway": "lowrank"}),
         # by which the bent masks move the other
         {"forward fields", "conjugate fields"},
     ),
     "a pathway's law of the conjugate field": (
-        *(free_pathways, "low_rank_conjugate", {"pathway": "lowrank"}),
+        *(multilinear_pathways, "low_rank_conjugate", {"pathway": "lowrank"}),
         {"conjugate fields"},
     ),
 }

@@ -9,8 +9,17 @@ import numpy as np
 import pytest
 from support.pathways import CASES
 
+from gramdyn import InputError
 from gramdyn.data import gaussian
-from gramdyn.models import CORRECTIONS, Network, enriched_network, make_activation
+from gramdyn.models import (
+    CORRECTIONS,
+    EnrichedLayer,
+    Network,
+    enriched_network,
+    make_activation,
+    make_correction,
+    make_pathway,
+)
 from gramdyn.systems import conjugate_law, forward_law, make_system
 
 N, D, C = 5, 4, 2
@@ -179,6 +188,36 @@ def test_frozen_frames_do_not_move_under_weight_decay():
         np.testing.assert_array_equal(one.pathway.frame, two.pathway.frame)
         square = two.matrix() @ two.matrix().T
         np.testing.assert_allclose(square, np.eye(8), atol=1e-14)
+
+
+def test_wrong_shapes_and_words_are_told():
+    key = jax.random.key(0)
+    pathway = make_pathway("dense", 4, 4, key=key)
+    beside = make_correction("dense", 4, 4, key=key)
+    wide = make_correction("dense", 6, 4, key=key)
+    phi = make_activation("tanh")
+    for parts, told in (
+        ((pathway, None, jnp.zeros(1), None, phi), r"`bias` must be an array of shape \(4,\)"),
+        ((pathway, beside, None, jnp.ones(1), phi), r"`alpha` must be an array of shape \(\) or"),
+        ((pathway, wide, None, jnp.ones(()), phi), "`correction` must give 4 numbers"),
+    ):
+        with pytest.raises(InputError, match=told):
+            EnrichedLayer(*parts)
+    for options, told in (
+        ({"bias": "no"}, "`bias` must be true or false"),
+        ({"train_pathway": "no"}, "`train_pathway` must be true or false"),
+        ({"activation": "tanh"}, "`activation` must be an Activation"),
+        ({"pathway": 3}, "`pathway` must be a name or a mapping"),
+        ({"pathway": {"kind": "dense", "key": 3}}, "Unknown option of pathway dense `key`"),
+        ({"pathway": {"kind": "dense", "gain": "a"}}, "`gain` must be a finite number"),
+        ({"alpha": float("inf"), "correction": "dense"}, "`alpha` must be a finite number"),
+        ({"alpha": None, "correction": "dense"}, "`alpha` must be a number or one of"),
+        ({"pathway": "butterfly"}, "Pathway `butterfly`: .*power of 2"),
+    ):
+        with pytest.raises(InputError, match=told):
+            enriched_network(key, 4, (6, 6), **options)
+    with pytest.raises(InputError, match="`widths` must hold"):
+        enriched_network(key, 4, 6)
 
 
 @pytest.mark.skipif(jax.default_backend() != "cpu", reason="counts the routines of LAPACK")

@@ -72,6 +72,36 @@ def make(below=False, cell="trained", **options):
     return make_system(moved(network), task, coordinates="weights")
 
 
+def test_jacobians_are_those_of_autodiff_and_conditioning_is_theirs():
+    network = equilibrium_network(jax.random.key(1), WIDTH, WIDTH, C)
+    task = gaussian(n_samples=N, n_inputs=WIDTH, n_outputs=C, seed=2)
+    system = make_system(moved(network), task, coordinates="weights")
+    layer, inputs = system.start.layers[0], jnp.asarray(task.inputs)
+
+    def unrolled(row):  # the loop written out
+        enters = layer.inject.forward(row[None]).pre
+        step = lambda now, _: (jnp.tanh(layer.cell.pathway(now) + enters), None)  # noqa: E731
+        return lax.scan(step, jnp.zeros((1, WIDTH)), None, length=UNROLLED)[0][0]
+
+    wanted = jax.jit(jax.vmap(jax.jacfwd(unrolled)))(inputs)
+    found = eqx.filter_jit(lambda one, x: one.jacobians(one.forward(x)))(layer, inputs)
+    np.testing.assert_allclose(found, wanted, rtol=1e-9, atol=1e-11)
+    record = gd.Record(["conditioning"], at=[0])
+    seen = gd.simulate(system, gd.GradientDescent(0.01), 1, record).records["log_condition"][0]
+    values = np.linalg.svd(wanted[:4], compute_uv=False)
+    np.testing.assert_allclose(seen, np.median(np.log10(values[:, 0] / values[:, -1])), rtol=1e-8)
+
+
+def test_flips_above_are_refused():
+    options = {"activation": make_activation("relu")}
+    network = equilibrium_network(jax.random.key(1), WIDTH, WIDTH, C, **options)
+    both = Network((*network.layers[:-1], *network.layers))
+    task = gaussian(n_samples=N, n_inputs=WIDTH, n_outputs=C, seed=2)
+    system = make_system(both, task, coordinates="weights")
+    with pytest.raises(InputError, match="no law of its flips"):
+        gd.simulate(system, gd.GradientDescent(0.01), 2, gd.Record(["flip_current"]))
+
+
 def loop(layer, act):
     """z after many steps of the layer's loop, written out from its arrays."""
     cell, inject = layer.cell, layer.inject

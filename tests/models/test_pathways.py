@@ -8,9 +8,9 @@ import pytest
 from support.pathways import CASES, moved_pathway
 
 from gramdyn._errors import InputError
-from gramdyn.kernels import as_matrix
-from gramdyn.models import PATHWAYS, make_pathway
-from gramdyn.models.pathway import AbstractPathway, generic_kernel, split
+from gramdyn.kernels import as_matrix, orthogonal_conjugate, orthogonal_forward
+from gramdyn.models import PATHWAYS, convolving_pathways, make_pathway
+from gramdyn.models.pathway import generic_kernel, split
 
 # float64 rounding of sums of some dozen terms; measured worst 2e-15.
 RTOL = 1e-12
@@ -52,8 +52,12 @@ class TestCases:
         pathway = moved_pathway(*case)
         act, sens, drive = rows(*pathway.matrix().shape)
         moved = pathway.moved(drive.T @ act)
-        kind = AbstractPathway
-        close(pathway.moved(drive.T @ act), kind.moved(pathway, drive.T @ act))
+        trained, rest = split(pathway)
+        matrix = lambda own: eqx.combine(own, rest).matrix()  # noqa: E731
+        slopes = jax.jacfwd(matrix)(trained) if jax.tree.leaves(trained) else ()
+        flat = [leaf.reshape(moved.size, -1) for leaf in jax.tree.leaves(slopes)]
+        wanted = sum((one @ (one.T @ (drive.T @ act).ravel()) for one in flat), 0.0 * moved.ravel())
+        close(moved, wanted.reshape(moved.shape))
         close(pathway.learn_pre(2.0 * act, act, drive), 2.0 * act @ moved.T)
         close(pathway.learn_conj(sens, act, drive), sens @ moved)
 
@@ -85,8 +89,78 @@ class TestCases:
         assert made.learn_pre(act, act, drive).dtype == jnp.float32
 
 
+# Dimension of what each structure can move at N = 8, away from its start.
+RANKS = [
+    ("identity", {}, 0),
+    ("diagonal", {}, 8),
+    ("circulant", {}, 8),
+    ("butterfly", {}, 12),
+    ("toeplitz", {}, 15),
+    ("orthogonal", {"method": "householder", "reflectors": 3}, 18),
+    ("lowrank", {"rank": 2}, 28),
+    ("orthogonal", {}, 28),
+    ("orthogonal", {"method": "exp"}, 28),
+    ("block", {"blocks": 2}, 32),
+    ("spectral", {"mode": "normalise"}, 63),
+    ("dense", {}, 64),
+]
+
+
+@pytest.mark.parametrize(("kind", "options", "wanted"), RANKS)
+def test_rank_of_the_kernel_is_the_dimension_of_the_structure(kind, options, wanted):
+    pathway = moved_pathway(kind, 8, 8, options)
+    keys = jax.random.split(jax.random.key(9))
+    act, sens = jax.random.normal(keys[0], (50, 8)), jax.random.normal(keys[1], (50, 2, 8))
+    assert np.linalg.matrix_rank(as_matrix(pathway.kernel(act, sens)), rtol=1e-10) == wanted
+
+
+@pytest.mark.parametrize("case", [case for case in CASES if case[0] in ("circulant", "toeplitz")])
+def test_transforms_give_what_the_matrix_gives(case, monkeypatch):
+    act, sens, drive = rows(case[1], case[2])
+
+    def seen():
+        pathway = moved_pathway(*case)
+        laws = pathway.learn_pre(act, act, drive), pathway.learn_conj(sens, act, drive)
+        return pathway(act), pathway.pull(sens), pathway.kernel(act, sens), *laws
+
+    plain = seen()
+    monkeypatch.setattr(convolving_pathways, "FFT_FROM", 0)
+    monkeypatch.setattr(convolving_pathways, "ROUGH_FFT_FROM", 0)
+    for found, wanted in zip(seen(), plain, strict=True):
+        close(found, wanted)
+
+
+def test_laws_of_the_orthogonal_group_are_those_of_cayley_coordinates_at_their_start():
+    pathway = make_pathway("orthogonal", 8, 8, key=jax.random.key(3), gain=1.3)
+    act, sens, drive = rows(8, 8)
+    pre, pulled = pathway(act), pathway.pull(drive[:, None])[:, 0]
+    found = orthogonal_forward(act @ act.T, pre, drive, 1.3)
+    close(found, pathway.learn_pre(act, act, drive))
+    found = orthogonal_conjugate(sens, act, pre, drive, pulled, 1.3)
+    close(found, pathway.learn_conj(sens, act, drive))
+
+
+@pytest.mark.parametrize("method", ["cayley", "exp"])
+def test_angles_are_those_of_the_rotation_and_recentring_keeps_it(method):
+    pathway = moved_pathway("orthogonal", 7, 7, {"method": method})
+    turned = pathway.frame.T @ pathway.rotation()
+    wanted = np.sort(np.abs(np.angle(np.linalg.eigvals(turned))))[::-1]
+    np.testing.assert_allclose(pathway.angles(), wanted, atol=1e-12)
+    again = pathway.recentred()
+    close(again.matrix(), pathway.matrix())
+    np.testing.assert_allclose(again.angles(), 0.0, atol=1e-12)
+
+
 def test_unknown_kinds_options_and_sizes_are_told():
     key = jax.random.key(0)
+    with pytest.raises(InputError, match="Unknown pathway `None`; allowed: "):
+        make_pathway({"rank": 2}, 4, 4, key=key)
+    with pytest.raises(InputError, match="`gain` must be a finite number"):
+        make_pathway("dense", 4, 4, key=key, gain=float("nan"))
+    with pytest.raises(InputError, match=r"`high` must be a finite number above 1\.5"):
+        make_pathway("svd", 4, 4, key=key, low=1.5)
+    with pytest.raises(InputError, match="`m` must be a finite number above 0"):
+        make_pathway("monotone", 4, 4, key=key, m=-1.0)
     with pytest.raises(InputError, match="Unknown pathway `densé`"):
         make_pathway("densé", 4, 4, key=key)
     with pytest.raises(InputError, match="Unknown option of pathway dense `rank`"):

@@ -37,6 +37,7 @@ AXES = {
     "network.train_alpha": "[true, false]",
     "network.train_pathway": "[true, false]",
     "network.embedding": "[trained, fixed]",
+    "network.embedding_activation": "[tanh, linear]",
     "network.bias": "[true, false]",
     "network.width": "[8, 16]",
     "network.depth": "[1, 2]",
@@ -57,6 +58,29 @@ def test_every_field_is_an_axis(key):
     # Numbers share a program, all else has its own.
     numbers = key.endswith((".gain", ".alpha", "_scale"))
     assert len(plan.groups) == (1 if numbers else values)
+
+
+def test_axes_reach_into_parts_that_are_left_out():
+    plan = make_plan(config("", "network.pathway.gain: [0.5, 1.0]"))
+    assert [job.config.network.pathway.kind for job in plan.groups[0].jobs] == ["orthogonal"] * 2
+    assert len(make_plan(config("", "network.correction.kind: [none, dense]")).groups) == 2
+
+
+def test_axes_of_kinds_drop_defaults_and_refuse_what_was_set():
+    made = config("pathway: {kind: lowrank}", "network.pathway.kind: [lowrank, spectral]")
+    own = make_plan(made).groups[1].config.network.pathway
+    assert (own.kind, own.bound, hasattr(own, "rank")) == ("spectral", 1.0, False)
+    for base, axes, told in (
+        ("pathway: {kind: lowrank, rank: 2}", "network.pathway.kind: [lowrank, dense]", "rank"),
+        ("", "network.pathway.kind: [dense, lowrank], network.pathway.rank: [1, 2]", "rank"),
+        ("", "network.pathway.kind: [[dense]]", "unknown pathway"),
+    ):
+        with pytest.raises(ConfigError, match=told):
+            make_plan(config(base, axes))
+    text = BASE.format(network="", sweep="scheme.kind: [gradient_descent, gradient_flow]")
+    text = text.replace("gradient_descent, step_size", "gradient_descent, momentum: 0.9, step_size")
+    with pytest.raises(ConfigError, match="momentum"):
+        make_plan(parse_config(text))
 
 
 def test_names_and_numbers_of_gains_are_axes_of_unlike_programs():
@@ -94,7 +118,7 @@ MISTAKES = {
     "pathway: {kind: dense, rank: 2}": "unknown key; allowed: gain, kind",
     "correction: {kind: bottleneck, rnk: 2}": "did you mean `rank`?",
     "pathway: 3": "unknown pathway 3",
-    "alpha: fast": "must be a number or one of rezero, depth, inverse_depth",
+    "alpha: fast": "must be a finite number or one of rezero, depth, inverse_depth",
     "mode: beside": "allowed: inside, outside",
     "parametrization: ntk": "must be standard with kind enriched",
     "input_scale: 2.0": "must be 1.0 with kind enriched",

@@ -96,6 +96,9 @@ def test_isometries_are_drawn_at_the_foot_and_dead_units_nowhere(made):
     assert len(lines) == 2
     for line in lines:
         np.testing.assert_array_equal(line.y, [0.05, np.nan])
+    # Bands too: an axis down to rounding would flatten all else.
+    finite = [np.asarray(trace.y, float) for trace in picture.figure.data if trace.y is not None]
+    assert min(np.nanmin(y) for y in finite if np.any(np.isfinite(y))) >= 0.05
     seen = {row["median"] for row in picture.rows if row["pathway"] == "orthogonal"}
     assert seen == {ISOMETRY, np.inf}
 

@@ -28,6 +28,8 @@ CASES = [
     ("spectral", 6, 8, {"mode": "normalise", "bound": 0.8}),
     ("spectral", 8, 8, {"mode": "clip", "bound": 1.0}),
     ("spectral", 8, 8, {"mode": "clip", "bound": 50.0}),
+    ("spectral", 6, 8, {"mode": "normalise", "iterations": 3}),
+    ("spectral", 8, 8, {"mode": "clip", "bound": 1.0, "iterations": 30}),
     ("svd", 8, 8, {}),
     ("shaped", 6, 8, {}),
     ("monotone", 8, 8, {}),

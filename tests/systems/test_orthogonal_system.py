@@ -101,8 +101,12 @@ def _seen(system):
 def test_steps_of_descent_and_other_layers_are_refused():
     network, task = make()
     system = make_orthogonal_system(network, task)
-    with pytest.raises(InputError, match="for laws of fields"):
-        gd.simulate(system, gd.GradientDescent(0.1, weight_decay=0.1), 1, gd.Record(["loss"]))
+    for options in ({}, {"momentum": 0.9}, {"weight_decay": 0.1}):
+        with pytest.raises(InputError, match="must integrate the flow"):
+            gd.simulate(system, gd.GradientDescent(0.1, **options), 1, gd.Record(["loss"]))
+    with pytest.raises(InputError, match="have a square hidden layer"):
+        gd.simulate(system, gd.RungeKutta4(0.1), 1, gd.Record(["conditioning"]))
+    assert not system.start.free
     with pytest.raises(InputError, match="square orthogonal layer without bias"):
         make_orthogonal_system(make(bias=True)[0], task)
     with pytest.raises(InputError, match="square orthogonal layer without bias"):
