@@ -19,10 +19,7 @@ CASES = {
     "structured-depth": ([], (0, "log_condition", lambda x: 1.2 * x)),
     "structured-noise": (["sweep.seed={count: 3}"], (1, "noisy_accuracy", lambda x: x + 0.2)),
     "structured-smoothness": ([], (0, "top_eigenvalues", lambda x: x[..., ::-1])),
-    "structured-digits": (
-        ["sweep.seed={count: 2}"],
-        (3, "heldout_accuracy", lambda x: 0.0 * x + 0.94),
-    ),
+    "structured-digits": ([], (3, "heldout_accuracy", lambda x: 0.0 * x + 0.94)),
     "structured-rates": ([], (0, "rate", lambda x: x**1.3)),
 }
 
@@ -69,7 +66,7 @@ def test_counts_in_names_are_those_of_the_networks(name, models):
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(1500)  # the longest takes about 400 s on a free core
+@pytest.mark.timeout(2400)  # the longest takes about 600 s on a free core
 @pytest.mark.parametrize("name", CASES)
 def test_claims_hold_and_spoilt_records_do_not(name, tmp_path):
     check_claim(name, tmp_path, *CASES[name])

@@ -7,7 +7,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from support.pathways import CASES
+from support.pathways import CASES, moved_network
 
 from gramdyn import InputError
 from gramdyn.data import gaussian
@@ -37,16 +37,6 @@ EXTRAS = [
 ]
 
 
-def moved(network: Network) -> Network:
-    """The network with every trained number moved, so that no term vanishes by chance."""
-    trained, rest = network.partition()
-    leaves, structure = jax.tree.flatten(trained)
-    keys = jax.random.split(jax.random.key(8), len(leaves))
-    pairs = zip(leaves, keys, strict=True)
-    found = [leaf + 0.3 * jax.random.normal(key, leaf.shape) for leaf, key in pairs]
-    return eqx.combine(jax.tree.unflatten(structure, found), rest)
-
-
 def make(pathway, correction, mode, activation="tanh", depth=2, **options):
     network = enriched_network(
         jax.random.key(1),
@@ -60,7 +50,7 @@ def make(pathway, correction, mode, activation="tanh", depth=2, **options):
         **options,
     )
     task = gaussian(n_samples=N, n_inputs=network.layers[0].n_inputs, n_outputs=C, seed=2)
-    return make_system(moved(network), task, coordinates="weights")
+    return make_system(moved_network(network), task, coordinates="weights")
 
 
 def close(found, wanted):
@@ -131,7 +121,7 @@ def test_kernels_of_what_is_held_still_are_left_out(options):
         network = enriched_network(jax.random.key(1), 8, (8, 8), C, correction="gated", **options)
         assert float(network.layers[0].alpha) == pytest.approx(2**-0.5)
         task = gaussian(n_samples=N, n_inputs=8, n_outputs=C, seed=2)
-        return check(make_system(moved(network), task, coordinates="weights"))
+        return check(make_system(moved_network(network), task, coordinates="weights"))
     return check(make(("dense", {}), ("gated", {"rank": 2}), "outside", **options))
 
 

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 import scipy.optimize
 from jax import lax
+from support.pathways import moved_network
 
 import gramdyn as gd
 from gramdyn import InputError
@@ -44,16 +45,6 @@ CASES = {
 }
 
 
-def moved(network, size=0.05):
-    """The network with every trained number moved, so that no term vanishes by chance."""
-    trained, rest = network.partition()
-    leaves, structure = jax.tree.flatten(trained)
-    keys = jax.random.split(jax.random.key(8), len(leaves))
-    pairs = zip(leaves, keys, strict=True)
-    found = [leaf + size * jax.random.normal(key, leaf.shape) for leaf, key in pairs]
-    return eqx.combine(jax.tree.unflatten(structure, found), rest)
-
-
 def fixed(cell):
     parts = cell.pathway, cell.correction, cell.bias, cell.alpha, cell.activation
     return EnrichedLayer(*parts, trainable=False)
@@ -69,13 +60,13 @@ def make(below=False, cell="trained", **options):
         weight = jax.random.normal(jax.random.key(2), (6, D)) / 2
         network = Network((Dense(weight, None, None, tanh()), *network.layers))
     task = gaussian(n_samples=N, n_inputs=D, n_outputs=C, seed=2)
-    return make_system(moved(network), task, coordinates="weights")
+    return make_system(moved_network(network, 0.05), task, coordinates="weights")
 
 
 def test_jacobians_are_those_of_autodiff_and_conditioning_is_theirs():
     network = equilibrium_network(jax.random.key(1), WIDTH, WIDTH, C)
     task = gaussian(n_samples=N, n_inputs=WIDTH, n_outputs=C, seed=2)
-    system = make_system(moved(network), task, coordinates="weights")
+    system = make_system(moved_network(network, 0.05), task, coordinates="weights")
     layer, inputs = system.start.layers[0], jnp.asarray(task.inputs)
 
     def unrolled(row):  # the loop written out

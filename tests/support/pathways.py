@@ -36,14 +36,22 @@ CASES = [
 ]
 
 
-def moved_pathway(kind, n_out, n_in, options, size=0.4):
-    """The pathway with every trained number moved by N(0, size^2)."""
-    made = make_pathway(kind, n_out, n_in, key=jax.random.key(3), **options)
-    trained, rest = split(made)
+def moved(module, spec, size, seed):
+    """The module with every trained number moved by N(0, size^2), so that no term vanishes."""
+    trained, rest = spec(module)
     leaves, structure = jax.tree.flatten(trained)
-    keys = jax.random.split(jax.random.key(4), len(leaves) + 1)
-    moved = [
-        leaf + size * jax.random.normal(key, leaf.shape, leaf.dtype)
-        for leaf, key in zip(leaves, keys, strict=False)
-    ]
-    return eqx.combine(jax.tree.unflatten(structure, moved), rest)
+    keys = jax.random.split(jax.random.key(seed), len(leaves) + 1)
+    pairs = zip(leaves, keys, strict=False)
+    found = [leaf + size * jax.random.normal(key, leaf.shape, leaf.dtype) for leaf, key in pairs]
+    return eqx.combine(jax.tree.unflatten(structure, found), rest)
+
+
+def moved_pathway(kind, n_out, n_in, options, size=0.4):
+    """A pathway away from its start."""
+    made = make_pathway(kind, n_out, n_in, key=jax.random.key(3), **options)
+    return moved(made, split, size, 4)
+
+
+def moved_network(network, size=0.3):
+    """A network away from its start."""
+    return moved(network, lambda one: one.partition(), size, 8)
