@@ -34,7 +34,8 @@ class Conditioning(AbstractDiagnostic):
     its output; `spectral_sensitivity`, the relative sensitivity of singular values to one layer
     (see `gramdyn.kernels.relative_spectral_sensitivity`), median over values of means over layers,
     NaN where the condition is beyond the dtype; `chain_rank`, how many singular values are not 0,
-    and `log_rank_condition`, log10 of the largest over the least of those.
+    and `log_rank_condition`, log10 of the largest over the least of those
+    (infinite where none is).
 
     Attributes:
         samples: How many samples, at most.
@@ -92,7 +93,7 @@ def _of_chain(
     ratio = jnp.linalg.norm(pulled) / jnp.linalg.norm(rows)
     logs, rank = log_singular_values(factors) / math.log(10.0), chain_rank(factors)
     sensitivity = jnp.median(jnp.mean(relative_spectral_sensitivity(factors), axis=0))
-    left = logs[0] - logs[rank - 1]
+    left = jnp.where(rank > 0, logs[0] - logs[rank - 1], jnp.inf)
     condition = jnp.where(rank < len(logs), jnp.inf, left)
     return condition, logs[0], jnp.log10(ratio), sensitivity, rank.astype(logs.dtype), left
 

@@ -88,7 +88,7 @@ def log_singular_values_by_qr(factors: Float[Array, "L N N"]) -> Float[Array, " 
 def log_condition(factors: Float[Array, "L N N"]) -> Float[Array, ""]:
     """log10 of the condition number of a chain; infinite where a factor is singular to rounding.
 
-    Cost: L SVDs beside `log_singular_values`.
+    Cost: that of `log_singular_values` and of `chain_rank`.
     """
     logs = log_singular_values(factors)
     singular = chain_rank(factors) < factors.shape[1]
@@ -96,15 +96,21 @@ def log_condition(factors: Float[Array, "L N N"]) -> Float[Array, ""]:
 
 
 def chain_rank(factors: Float[Array, "L N N"]) -> Int[Array, ""]:
-    """The least rank of the factors, to rounding: that of a chain of generic ones.
+    """How many singular values of a chain are not 0, each factor taken to rounding.
 
     Dead units leave it below N; the condition of what is left is that of the first so many values.
 
     Cost: L SVDs.
     """
-    values = jnp.linalg.svd(factors, compute_uv=False)
-    least = factors.shape[1] * float(jnp.finfo(factors.dtype).eps) * values[:, :1]
-    return jnp.min(jnp.sum(values > least, axis=1))
+    n = factors.shape[1]
+
+    def one(basis: Float[Array, "N N"], factor: Float[Array, "N N"]) -> tuple[Array, None]:
+        left, values, _ = jnp.linalg.svd(factor @ basis)
+        least = n * float(jnp.finfo(factor.dtype).eps) * jnp.linalg.norm(factor)
+        return jnp.where((values > least)[None], left, jnp.zeros_like(left)), None
+
+    basis, _ = jax.lax.scan(one, jnp.eye(n, dtype=factors.dtype), factors)
+    return jnp.sum(jnp.sum(basis**2, axis=0) > 0.5)
 
 
 def relative_spectral_sensitivity(factors: Float[Array, "L N N"]) -> Float[Array, "L N"]:

@@ -113,7 +113,7 @@ def _of_library(make):
     return made.__module__.startswith("gramdyn")
 
 
-OF_CONDITION = ("log_condition", "spectral_sensitivity")
+OF_CONDITION = ("log_rank_condition", "log_condition", "spectral_sensitivity")
 
 
 @pytest.mark.parametrize("name", NETWORKS)

@@ -82,6 +82,15 @@ def test_dead_units_leave_the_other_values_and_their_condition():
     np.testing.assert_allclose(np.sum(found), whole, rtol=1e-9)
 
 
+def test_rank_is_that_of_the_product_however_badly_conditioned():
+    apart = jnp.asarray([np.diag([1.0, 1.0, 0.0]), np.diag([0.0, 1.0, 1.0])])
+    assert int(chain_rank(apart)) == 1
+    assert int(chain_rank(0.0 * apart)) == 0
+    steep = chain(np.tile(2.0 * np.linspace(0.3, -1.0, 5), (40, 1)))  # condition 1e45
+    assert int(chain_rank(steep)) == 5
+    assert int(chain_rank(steep.at[20, 3].set(0.0))) == 4
+
+
 def test_sensitivity_scales_inversely_however_far():
     unit = jnp.asarray(orthogonals(150, 6), jnp.float32)
     for scale in (0.5, 2.0):  # 2^150 is beyond single precision; logarithms of 100 keep 3 digits
