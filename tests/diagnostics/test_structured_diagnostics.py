@@ -57,6 +57,7 @@ def test_structures_without_such_numbers_have_none():
     assert drift("dense", "bottleneck", {"train_alpha": False}, 0.1, 40) == 0
 
 
+@pytest.mark.slow
 def test_single_precision_is_kept_where_double_is_on():
     for pathway in ("lowrank", "orthogonal", "shaped"):
         network = enriched_network(

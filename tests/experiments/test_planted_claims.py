@@ -23,7 +23,14 @@ SMALL = {
     # Few data sets decide no share, so that it runs whole alone.
     "planted-samples": (None, (0, "success", lambda x: 1 - x)),
 }
-LONG = ("planted-scale", "planted-pairing")  # half a minute or more
+# A quarter of a minute or more.
+LONG = (
+    "planted-scale",
+    "planted-pairing",
+    "planted-closure",
+    "planted-success",
+    "planted-landscape",
+)
 
 
 def test_every_claim_has_a_case():

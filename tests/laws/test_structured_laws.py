@@ -140,6 +140,7 @@ def test_copies_of_what_trains_count_against_what_a_kernel_may_hold():
         assert not NEEDS[need](copied, 40)
 
 
+@pytest.mark.slow
 def test_the_smoke_configuration_holds():
     verdicts = verify_config(load_config(SMOKE), ["layer kernels = J J^T", "conjugate fields"])
     assert len({one.group for one in verdicts}) == 4

@@ -149,6 +149,7 @@ sweep: {seed: {count: 2}, network.widths: [[4, 6], [8, 8]], scheme.whitening: [n
 """
 
 
+@pytest.mark.slow
 def test_from_a_configuration_they_train(tmp_path):
     from gramdyn.sweep import run_sweep
 

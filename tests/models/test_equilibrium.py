@@ -223,6 +223,7 @@ def test_the_decomposition_is_made_once_in_a_compiled_gradient():
     assert program.count("getrf") == 1
 
 
+@pytest.mark.slow
 def test_training_lowers_the_loss_and_runs_in_batches_are_runs_alone():
     task = gaussian(n_samples=N, n_inputs=D, n_outputs=C, seed=2)
 

@@ -89,6 +89,7 @@ def test_given_signs_change_signs_alone(law):
     np.testing.assert_allclose(np.abs(found), np.abs(plain), rtol=1e-15)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("c", [1, 2])
 def test_a_key_means_the_same_numbers_for_every_law(c):
     """The same W and directions of V; xavier and same are the same normal numbers, scaled."""
