@@ -75,7 +75,7 @@ class Orthogonal(AbstractPathway):
         """The antisymmetric matrix A."""
         side = self.frame.shape[0]
         place = jnp.zeros_like(self.frame).at[jnp.tril_indices(side, -1)]
-        # Told unique, differentiated it is the same scatter, so that a step factorises once.
+        # Told unique, it is the same scatter when differentiated, and a program can merge both.
         below = place.set(self.generator, unique_indices=True)
         return below - below.T
 

@@ -205,7 +205,7 @@ def test_wrong_shapes_and_words_are_told():
 
 @pytest.mark.skipif(jax.default_backend() != "cpu", reason="counts the routines of LAPACK")
 @pytest.mark.parametrize(("pathway", "routine"), [("orthogonal", "getrf"), ("spectral", "gesdd")])
-def test_a_step_factorises_its_matrix_once(pathway, routine):
+def test_a_step_compiled_by_itself_factorises_its_matrix_once(pathway, routine):
     system = make((pathway, {}), ("none", {}), "outside", depth=1)
 
     def step(state):
