@@ -37,6 +37,8 @@ SHALLOW = (
 )
 CONTROL = Model("dense (6634)", 1, {"width": 32})
 
+# Layers, inputs, width and outputs of the configuration, which a test holds to it.
+DEEP_SIZES = (32, 64, 24, 10)
 DEEP_DENSE = Model("dense", 3, {"pathway": "dense"}, ".890")
 DEEP_ORTHOGONAL = Model("orthogonal", 3, {"pathway": "orthogonal"}, ".972")
 DEEP_RESIDUAL = Model("identity and dense, 1/√L", 5, {"alpha": "depth"}, ".974")
@@ -101,7 +103,7 @@ def compare(trees: Sequence[xr.DataTree]) -> list[Row]:
         above(f"32 layers, {DEEP_RESIDUAL.name}", best[DEEP_RESIDUAL.name], 0.955),
         below(f"32 layers, {DEEP_DENSE.name}", best[DEEP_DENSE.name], 0.93),
     ]
-    counts = [n_trained(32, 64, 24, 10, pathway=kind) for kind in ("orthogonal", "dense")]
+    counts = [n_trained(*DEEP_SIZES, pathway=kind) for kind in ("orthogonal", "dense")]
     what = f"32 layers, numbers of orthogonal, {counts[0]}, over those of dense"
     rows.append(below(what, counts[0] / counts[1], 0.55))
     gap = _best(ORTHOGONAL, trees) - _best(DENSE, trees)

@@ -102,6 +102,7 @@ def enriched_network(
     keys = jax.random.split(key, len(widths) + 2)
 
     def layer(key: Key, n_in: int, n_out: int) -> EnrichedLayer:
+        """One layer of the network, drawn from its own key."""
         first, second = jax.random.split(key)
         beside = make_correction(correction, n_out, n_in, key=second, dtype=dtype)
         gains = jnp.broadcast_to(jnp.asarray(gain, dtype), (n_out,) if alpha_each else ())

@@ -65,6 +65,14 @@ def test_counts_in_names_are_those_of_the_networks(name, models):
         assert counted(own.config) == int(told[model.name][1]), model.name
 
 
+def test_the_deep_networks_compared_by_their_numbers_are_those_of_the_configuration():
+    for job in expand(load_config(config_file("structured-digits-deep"))):
+        kind = job.config.network.pathway.kind
+        wanted = n_trained(*structured_digits.DEEP_SIZES, pathway=kind)
+        if job.seed == 0:
+            assert counted(job.config) == wanted
+
+
 @pytest.mark.slow
 @pytest.mark.timeout(2400)  # the longest takes about 600 s on a free core
 @pytest.mark.parametrize("name", CASES)
