@@ -5,6 +5,7 @@ The tests set precision themselves, since importing gramdyn changes no global se
 
 import gc
 import os
+import time
 from collections.abc import Iterator
 
 # A hit of the compile cache on CPU prints kilobytes about two machine features that are no more
@@ -26,6 +27,8 @@ jax.config.update("jax_numpy_rank_promotion", "raise")
 # Most of the time of a first run is compiling; GRAMDYN_CACHE=off for no cache.
 use_compile_cache()
 
+BEGUN = time.monotonic()
+
 # No deadline, since the first example compiles; the same examples in every run.
 settings.register_profile(
     "gramdyn",
@@ -36,6 +39,18 @@ settings.register_profile(
     suppress_health_check=[HealthCheck.too_slow],
 )
 settings.load_profile("gramdyn")
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """Long tests stop in time on a slow machine, and say which of them did not run."""
+    parser.addoption("--within", type=float, metavar="MINUTES", help="skip what is left after this")
+
+
+def pytest_runtest_setup(item: pytest.Item) -> None:
+    """Skip a test whose turn comes too late."""
+    minutes = item.config.getoption("--within")
+    if minutes is not None and time.monotonic() > BEGUN + 60 * minutes:
+        pytest.skip(f"not begun within {minutes:g} minutes")
 
 
 @pytest.fixture(autouse=True, scope="module")

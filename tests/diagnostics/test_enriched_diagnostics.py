@@ -7,6 +7,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from support.marks import with_long
 
 import gramdyn as gd
 from gramdyn import InputError
@@ -114,9 +115,10 @@ def _of_library(make):
 
 
 OF_CONDITION = ("log_rank_condition", "log_condition", "spectral_sensitivity")
+SHORT = ("orthogonal", "low rank, inside")
 
 
-@pytest.mark.parametrize("name", NETWORKS)
+@pytest.mark.parametrize("name", with_long(NETWORKS, set(NETWORKS) - set(SHORT)))
 def test_what_is_right_is_finite(name):
     start = network(name)
     right = RIGHT if start.skips else RIGHT | set(OF_MATRICES)

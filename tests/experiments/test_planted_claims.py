@@ -2,6 +2,7 @@
 
 import pytest
 from support.claims import check_claim
+from support.marks import with_long
 
 from gramdyn.experiments import CLAIMS, planted_formulas, planted_landscape
 
@@ -23,14 +24,11 @@ SMALL = {
     # Few data sets decide no share, so that it runs whole alone.
     "planted-samples": (None, (0, "success", lambda x: 1 - x)),
 }
-# A quarter of a minute or more.
-LONG = (
-    "planted-scale",
-    "planted-pairing",
-    "planted-closure",
-    "planted-success",
-    "planted-landscape",
-)
+# A sixth of a minute or more.
+LONG = {
+    *("planted-scale", "planted-pairing", "planted-closure", "planted-success"),
+    *("planted-landscape", "planted-drift", "planted-formulas", "planted-times"),
+}
 
 
 def test_every_claim_has_a_case():
@@ -38,12 +36,7 @@ def test_every_claim_has_a_case():
 
 
 @pytest.mark.parametrize(
-    "name",
-    [
-        pytest.param(name, marks=[pytest.mark.slow] if name in LONG else [])
-        for name, (changes, _) in SMALL.items()
-        if changes is not None
-    ],
+    "name", with_long((name for name, (changes, _) in SMALL.items() if changes is not None), LONG)
 )
 def test_small_runs_hold_and_a_spoilt_record_does_not(name, tmp_path, monkeypatch):
     monkeypatch.setattr(planted_formulas, "SAMPLES", 400_000)

@@ -38,6 +38,7 @@ GENERAL = KERNELS | {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", OWN)
 def test_laws_of_any_layer_hold_along_a_run(name):
     verdicts = verify_config(parse_config(CONFIG.replace("OWN", OWN[name])))

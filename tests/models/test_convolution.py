@@ -6,6 +6,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 from jax import lax
+from support.marks import with_long
 
 import gramdyn as gd
 from gramdyn import InputError
@@ -55,7 +56,7 @@ def by_jax(network, inputs, shifts=None):
     return found if last.bias is None else found + last.bias[None, :]
 
 
-@pytest.mark.parametrize(("activation", "stride", "bias"), CASES)
+@pytest.mark.parametrize(("activation", "stride", "bias"), with_long(CASES, CASES[2:]))
 def test_outputs_gradient_and_kernels_are_those_of_jax(activation, stride, bias):
     system, inputs, targets = make(activation, stride, bias)
     state, rest = system.start.partition()
@@ -85,7 +86,7 @@ def test_outputs_gradient_and_kernels_are_those_of_jax(activation, stride, bias)
     np.testing.assert_allclose(fields.kernel_product()(vector), whole, rtol=1e-11, atol=1e-13)
 
 
-@pytest.mark.parametrize(("activation", "stride", "bias"), CASES)
+@pytest.mark.parametrize(("activation", "stride", "bias"), with_long(CASES, CASES[2:]))
 def test_what_is_said_of_weight_grams_holds_on_patches(activation, stride, bias):
     system, _, _ = make(activation, stride, bias)
     of = ["learning_equation", "gram_virtual", "gram_step", "gram_cumulative", "feature_ansatz"]

@@ -7,10 +7,14 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 from scipy.stats import ks_2samp, kstest, norm
+from support.marks import with_long
 from support.planted_starts import drawn
 
 from gramdyn._errors import InputError
 from gramdyn.models import READOUT_LAWS, thin_network, widen
+
+# Lengths by chi-squared, and normal entries; the others are for the long tests.
+SOME_LAWS = with_long(READOUT_LAWS, ("balanced", "xavier"))
 
 
 def geometry(rows):
@@ -69,7 +73,7 @@ def test_laws_of_the_readout(law, c):
         assert abs(np.corrcoef(norms[0].ravel(), norms[1].ravel())[0, 1]) < 0.1
 
 
-@pytest.mark.parametrize("law", READOUT_LAWS)
+@pytest.mark.parametrize("law", SOME_LAWS)
 def test_a_key_means_the_same_numbers_for_every_number_of_inputs_and_scale(law):
     """Normal numbers and signs; lengths by chi-squared depend on d."""
     one, other = (drawn(5, 3, 1, sigma, d=d, law=law) for d, sigma in ((50, 1.0), (5000, 1e-8)))
@@ -80,7 +84,7 @@ def test_a_key_means_the_same_numbers_for_every_number_of_inputs_and_scale(law):
     assert np.any(one[0][0] != one[0][1])
 
 
-@pytest.mark.parametrize("law", READOUT_LAWS)
+@pytest.mark.parametrize("law", SOME_LAWS)
 def test_given_signs_change_signs_alone(law):
     """Sizes to the last bit or so: two programs may round a quotient differently."""
     _, found = drawn(50, 2, 1, 0.1, law=law, signs=(-1, 1))

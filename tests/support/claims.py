@@ -4,9 +4,10 @@ from collections.abc import Callable
 from typing import Any
 
 import numpy as np
+import xarray as xr
 
 from gramdyn.experiments import CLAIMS, reproduce
-from gramdyn.experiments.reproduce import _measure, _results
+from gramdyn.experiments.reproduce import _results
 
 Spoil = tuple[int, str, Callable[[Any], Any] | None]
 
@@ -37,6 +38,6 @@ def check_claim(name, folder, changes, spoil: Spoil):
     claim, (place, record, change) = CLAIMS[name], spoil
     trees = [_results(where) for where in outcome.folders]
     if claim.measure is not None:
-        trees.append(_measure(claim.measure, folder / "again"))
+        trees.append(xr.open_datatree(folder / "measured", engine="zarr", consolidated=False))
     trees[place] = spoilt(trees[place].load(), record, change)
     assert any(row.holds is False for row in claim.compare(trees))
