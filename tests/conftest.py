@@ -57,6 +57,21 @@ def pytest_runtest_setup(item: pytest.Item) -> None:
 def drop_programs() -> Iterator[None]:
     """Forget the compiled programs of each module: some thousand of them fill the memory."""
     yield
+    _forget_programs()
+
+
+@pytest.fixture(autouse=True)
+def drop_programs_of_long_tests(request: pytest.FixtureRequest) -> Iterator[None]:
+    """Forget those of each long test: two claims hold 36 000 of the 65 530 maps of a process.
+
+    One map too many, and the compiler aborts.
+    """
+    yield
+    if request.node.get_closest_marker("slow"):
+        _forget_programs()
+
+
+def _forget_programs() -> None:
     jax.clear_caches()
     gc.collect()
 
