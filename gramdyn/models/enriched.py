@@ -97,6 +97,10 @@ class EnrichedLayer(AbstractLayer):
         """Whether there is a correction."""
         return self.correction is not None
 
+    def ready(self) -> "EnrichedLayer":
+        """Itself with its pathway ready."""
+        return eqx.tree_at(lambda layer: layer.pathway, self, self.pathway.ready())
+
     def matrix(self) -> Float[Array, "N N_in"]:
         """S, without what the correction adds."""
         return self.pathway.matrix()

@@ -81,6 +81,10 @@ class AbstractLayer(eqx.Module):
     def forward(self, act: Float[Array, "n N_in"] | None) -> Trace:
         """Fields of this layer for the activations that enter it."""
 
+    def ready(self) -> "AbstractLayer":
+        """Itself with what several calls of one step need made once, where that is anything."""
+        return self
+
     def backward(self, trace: Trace, conj: Float[Array, "n C N"]) -> Float[Array, "n C N"]:
         """Sensitivities of the preactivations, for the conjugate field of what is handed on."""
         return sensitivity(self.activation.mask(trace.pre), conj)

@@ -40,6 +40,7 @@ class Orthogonal(AbstractPathway):
         n_out: Rows of S.
         n_in: Columns of S.
         method: "cayley" or "exp".
+        turn: cay(A) of these very entries once it is `ready`, None before.
 
     Cost: one solution of a linear system, or one exponential, of the longer side for each matrix.
     At angles of rotation far from 0 Cayley coordinates shrink what the gradient moves by
@@ -52,7 +53,8 @@ class Orthogonal(AbstractPathway):
     n_out: int = eqx.field(static=True)
     n_in: int = eqx.field(static=True)
     method: str = eqx.field(static=True)
-    frozen: ClassVar[tuple[str, ...]] = ("frame", "gain")
+    turn: Float[Array, "side side"] | None
+    frozen: ClassVar[tuple[str, ...]] = ("frame", "gain", "turn")
 
     def __init__(
         self,
@@ -70,6 +72,21 @@ class Orthogonal(AbstractPathway):
         self.generator = jnp.zeros(side * (side - 1) // 2, self.frame.dtype)
         self.gain = jnp.asarray(gain, self.frame.dtype)
         self.n_out, self.n_in, self.method = n_out, n_in, method
+        self.turn = None
+
+    def ready(self) -> "Orthogonal":
+        """Itself with cay(A), of which products, kernel and gradient are made.
+
+        Left to the compiler, a step inside the loops of a run solves three systems for one.
+        """
+        if self.method == "exp":
+            return self
+        return eqx.tree_at(lambda own: own.turn, self, self._turn(), is_leaf=lambda x: x is None)
+
+    def _turn(self) -> Float[Array, "side side"]:
+        """The matrix cay(A)."""
+        skew = self.skew()
+        return cayley(skew) if self.turn is None else cayley_at(skew, self.turn)
 
     def skew(self) -> Float[Array, "side side"]:
         """The antisymmetric matrix A."""
@@ -83,7 +100,7 @@ class Orthogonal(AbstractPathway):
         """The orthogonal matrix, whole."""
         if self.method == "exp":
             return self.frame @ jax.scipy.linalg.expm(self.skew())
-        return self.frame @ cayley(self.skew())
+        return self.frame @ self._turn()
 
     def matrix(self) -> Float[Array, "N N_in"]:
         """The matrix S."""
@@ -109,9 +126,8 @@ class Orthogonal(AbstractPathway):
         return _filled(rows, self.frame.shape[0]) @ self.frame @ self._resolvent()
 
     def _resolvent(self) -> Float[Array, "side side"]:
-        """(1 - A / 2)^{-1}."""
-        eye = jnp.eye(self.frame.shape[0], dtype=self.frame.dtype)
-        return jnp.linalg.inv(eye - self.skew() / 2)
+        """(1 - A / 2)^{-1}, which is (1 + cay(A)) / 2."""
+        return half_more(self._turn())
 
     def lipschitz(self) -> Float[Array, ""]:
         """The gain."""
@@ -328,22 +344,32 @@ class Butterfly(AbstractPathway):
         return found[::-1]
 
 
-@jax.custom_jvp
 def cayley(skew: Float[Array, "N N"]) -> Float[Array, "N N"]:
-    """(1 - A / 2)^{-1} (1 + A / 2) of an antisymmetric matrix A, which is orthogonal.
+    """(1 - A / 2)^{-1} (1 + A / 2) of an antisymmetric matrix A, which is orthogonal."""
+    eye, half = jnp.eye(skew.shape[0], dtype=skew.dtype), jax.lax.stop_gradient(skew) / 2
+    return cayley_at(skew, jnp.linalg.solve(eye - half, eye + half))
 
-    Its derivative is (1 + O) / 2 dA (1 + O) / 2, O the result: products, where differentiating the
-    solver would solve more systems (a step of four layers of width 24 takes 0.74 of the time).
+
+@jax.custom_jvp
+def cayley_at(skew: Float[Array, "N N"], value: Float[Array, "N N"]) -> Float[Array, "N N"]:
+    """cay(A) where its value O is known already; a function of A alone to derivatives.
+
+    Its derivative is (1 + O) / 2 dA (1 + O) / 2: products, where differentiating the solver would
+    solve more systems (a step of four layers of width 24 takes 0.74 of the time).
     """
-    eye, half = jnp.eye(skew.shape[0], dtype=skew.dtype), skew / 2
-    return jnp.linalg.solve(eye - half, eye + half)
+    return value
 
 
-@cayley.defjvp
-def _cayley_jvp(primals: tuple[Array], tangents: tuple[Array]) -> tuple[Array, Array]:
-    found = cayley(*primals)
-    half = (found + jnp.eye(found.shape[0], dtype=found.dtype)) / 2
+@cayley_at.defjvp
+def _cayley_jvp(primals: tuple[Array, Array], tangents: tuple[Array, Array]) -> tuple[Array, Array]:
+    found = cayley_at(*primals)
+    half = half_more(found)
     return found, half @ tangents[0] @ half
+
+
+def half_more(matrix: Float[Array, "N N"]) -> Float[Array, "N N"]:
+    """(1 + O) / 2."""
+    return (matrix + jnp.eye(matrix.shape[0], dtype=matrix.dtype)) / 2
 
 
 def turned(

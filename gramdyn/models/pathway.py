@@ -56,6 +56,13 @@ class AbstractPathway(eqx.Module):
         """
         return generic_kernel(self, act, sens)
 
+    def ready(self) -> "AbstractPathway":
+        """Itself with what several calls of one step need made once, where that is anything.
+
+        What is made belongs to these parameters: a pathway with others is made ready anew.
+        """
+        return self
+
     def lipschitz(self) -> Float[Array, ""]:
         """The largest singular value of S, or a bound on it. Cost: an SVD where none is known."""
         return jnp.linalg.norm(self.matrix(), 2)

@@ -137,7 +137,7 @@ class BoundedSVD(AbstractPathway):
     low: Float[Array, ""]
     high: Float[Array, ""]
     frozen: ClassVar[tuple[str, ...]] = (
-        *("left.frame", "left.gain", "right.frame", "right.gain"),
+        *(f"{side}.{name}" for side in ("left", "right") for name in Orthogonal.frozen),
         *("low", "high"),
     )
 
@@ -159,6 +159,11 @@ class BoundedSVD(AbstractPathway):
         self.right = Orthogonal(size, size, key=keys[1], dtype=dtype)
         self.level = jnp.zeros(size, self.left.frame.dtype)
         self.low, self.high = (jnp.asarray(one, self.level.dtype) for one in (low, high))
+
+    def ready(self) -> "BoundedSVD":
+        """Itself with both orthogonal matrices ready."""
+        sides = lambda own: (own.left, own.right)  # noqa: E731
+        return eqx.tree_at(sides, self, tuple(one.ready() for one in sides(self)))
 
     def singular_values(self) -> Float[Array, " N"]:
         """The singular values s, in the order of the columns of O_U."""

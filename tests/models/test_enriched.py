@@ -22,6 +22,8 @@ from gramdyn.models import (
     make_pathway,
 )
 from gramdyn.models.enriched import MODES
+from gramdyn.plan import make_plan, parse_config
+from gramdyn.sweep.compute import compile_group
 from gramdyn.systems import conjugate_law, forward_law, make_system
 
 N, D, C = 5, 4, 2
@@ -204,14 +206,42 @@ def test_wrong_shapes_and_words_are_told():
             enriched_network(key, 4, (6, 6), **options)
 
 
-@pytest.mark.skipif(jax.default_backend() != "cpu", reason="counts the routines of LAPACK")
-@pytest.mark.parametrize(("pathway", "routine"), [("orthogonal", "getrf"), ("spectral", "gesdd")])
-def test_a_step_compiled_by_itself_factorises_its_matrix_once(pathway, routine):
-    system = make((pathway, {}), ("none", {}), "outside", depth=1)
+RUN = """
+task: {kind: gaussian, n_samples: 7, n_inputs: 5, n_outputs: 2}
+network: {kind: enriched, width: 8, activation: tanh}
+scheme: {kind: gradient_descent, step_size: 0.1, n_steps: 6}
+record: {every: 3, of: [loss]}
+coordinates: weights
+"""
+
+
+on_cpu = pytest.mark.skipif(jax.default_backend() != "cpu", reason="counts the routines of LAPACK")
+
+
+def factorisations(program, routine):
+    return len(re.findall(f"custom_call_target=.lapack_.{routine}", program.as_text()))
+
+
+@on_cpu
+@pytest.mark.parametrize(("pathway", "count"), [("orthogonal", 1), ("svd", 2)])
+def test_orthogonal_matrices_are_made_once_a_step_whatever_reads_them(pathway, count):
+    """In the program of a sweep there are two steps: in the loop, and before each record."""
+
+    def calls(depth):
+        changes = [f"network.depth={depth}", f"network.pathway={pathway}"]
+        plan = make_plan(parse_config(RUN, changes=changes))
+        return factorisations(compile_group(plan.groups[0], plan).compiled, "getrf")
+
+    assert calls(2) - calls(1) == 2 * count
+
+
+@on_cpu
+def test_a_step_compiled_by_itself_takes_one_singular_value_decomposition():
+    system = make(("spectral", {}), ("none", {}), "outside", depth=1)
 
     def step(state):
         fields = system.fields(state)
         return fields.loss, fields.gradient()
 
-    program = jax.jit(step).lower(system.initial_state()).compile().as_text()
-    assert len(re.findall(f"custom_call_target=.lapack_.{routine}", program)) == 1
+    program = jax.jit(step).lower(system.initial_state()).compile()
+    assert factorisations(program, "gesdd") == 1

@@ -10,6 +10,7 @@ from support.pathways import CASES, moved_pathway
 from gramdyn._errors import InputError
 from gramdyn.kernels import as_matrix, orthogonal_conjugate, orthogonal_forward
 from gramdyn.models import PATHWAYS, convolving_pathways, make_pathway
+from gramdyn.models.orthogonal_pathways import cayley, cayley_at
 from gramdyn.models.pathway import generic_kernel, split
 
 # float64 rounding of sums of some dozen terms; measured worst 2e-15.
@@ -87,6 +88,42 @@ class TestCases:
         act, sens, drive = (one.astype(jnp.float32) for one in rows(n_out, n_in))
         assert made(act).dtype == made.kernel(act, sens).dtype == jnp.float32
         assert made.learn_pre(act, act, drive).dtype == jnp.float32
+
+
+def test_the_cayley_map_has_the_derivatives_of_its_formula():
+    """The second ones too: laws of fields differentiate what gradients are made of."""
+    eye, low = jnp.eye(6), jnp.tril_indices(6, -1)
+    plain = lambda skew: jnp.linalg.solve(eye - skew / 2, eye + skew / 2)  # noqa: E731
+
+    @jax.jit
+    def seen(entries):
+        skew = lambda own: (below := jnp.zeros((6, 6)).at[low].set(own)) - below.T  # noqa: E731
+        found = []
+        for cay in (
+            plain,
+            cayley,
+            lambda skew: cayley_at(skew, jax.lax.stop_gradient(plain(skew))),
+        ):
+            of = lambda own, cay=cay: jnp.sum(jnp.sin(cay(skew(own))))  # noqa: E731
+            found.append((of(entries), jax.grad(of)(entries), jax.hessian(of)(entries)))
+        return found
+
+    wanted, *found = seen(jax.random.normal(jax.random.key(0), (15,)))
+    for one in found:
+        jax.tree.map(close, one, wanted)
+
+
+@pytest.mark.parametrize(
+    "case", [("orthogonal", 6, 8, {"gain": 1.3}), ("svd", 6, 6, {})], ids=lambda case: case[0]
+)
+def test_made_ready_it_is_the_same_function_of_what_trains(case):
+    pathway = moved_pathway(*case)
+    ready = pathway.ready()
+    act, sens, drive = rows(*pathway.matrix().shape)
+    close(ready.matrix(), pathway.matrix())
+    close(ready.kernel(act, sens), pathway.kernel(act, sens))
+    close(ready.moved(drive.T @ act), pathway.moved(drive.T @ act))
+    assert jax.tree.structure(split(ready)[0]) == jax.tree.structure(split(pathway)[0])
 
 
 # Dimension of what each structure can move at N = 8, away from its start.
