@@ -48,7 +48,10 @@ class Network(eqx.Module):
         return any(layer.shares_weights for layer in self.layers)
 
     def ready(self) -> "Network":
-        """The network at one state, each layer with what its calls share made once."""
+        """The network at one state, each layer with what its calls share made once.
+
+        For the calls of this state alone: it is no start of a system, whose numbers would move on.
+        """
         return Network(tuple(layer.ready() for layer in self.layers))
 
     def traces(self, inputs: Float[Array, "n d"] | None) -> tuple[Trace, ...]:

@@ -75,13 +75,14 @@ class Orthogonal(AbstractPathway):
         self.turn = None
 
     def ready(self) -> "Orthogonal":
-        """Itself with cay(A), of which products, kernel and gradient are made.
+        """Itself with cay(A) of its entries as they are now; with exp itself, nothing made.
 
         Left to the compiler, a step inside the loops of a run solves three systems for one.
         """
         if self.method == "exp":
             return self
-        return eqx.tree_at(lambda own: own.turn, self, self._turn(), is_leaf=lambda x: x is None)
+        made = cayley(self.skew())
+        return eqx.tree_at(lambda own: own.turn, self, made, is_leaf=lambda x: x is None)
 
     def _turn(self) -> Float[Array, "side side"]:
         """The matrix cay(A)."""
@@ -148,9 +149,10 @@ class Orthogonal(AbstractPathway):
     def recentred(self) -> "Orthogonal":
         """The same matrix in coordinates about itself: O_0 <- O, A <- 0."""
         return eqx.tree_at(
-            lambda tree: (tree.frame, tree.generator),
+            lambda tree: (tree.frame, tree.generator, tree.turn),
             self,
-            (self.rotation(), jnp.zeros_like(self.generator)),
+            (self.rotation(), jnp.zeros_like(self.generator), None),
+            is_leaf=lambda x: x is None,
         )
 
 

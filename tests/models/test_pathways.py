@@ -124,6 +124,15 @@ def test_made_ready_it_is_the_same_function_of_what_trains(case):
     close(ready.kernel(act, sens), pathway.kernel(act, sens))
     close(ready.moved(drive.T @ act), pathway.moved(drive.T @ act))
     assert jax.tree.structure(split(ready)[0]) == jax.tree.structure(split(pathway)[0])
+    # Of other parameters it is made anew.
+    trained, rest = split(ready)
+    other = jax.tree.map(lambda leaf: 2.0 * leaf, trained)
+    close(eqx.combine(other, rest).ready().matrix(), eqx.combine(other, split(pathway)[1]).matrix())
+
+
+def test_recentred_it_is_the_same_matrix_ready_or_not():
+    pathway = moved_pathway("orthogonal", 7, 7, {})
+    close(pathway.ready().recentred().matrix(), pathway.matrix())
 
 
 # Dimension of what each structure can move at N = 8, away from its start.
