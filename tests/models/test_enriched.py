@@ -8,6 +8,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from support.marks import with_long
 from support.pathways import CASES, moved_network
 
 from gramdyn import InputError
@@ -92,8 +93,11 @@ def check(system):
         close(one, two)
 
 
-# In one mode each; the claim on kernels takes each in both.
-@pytest.mark.parametrize(("pathway", "mode"), list(zip(PATHS, cycle(MODES))), ids=str)
+SHORT = list(zip(PATHS, cycle(MODES)))
+OTHER_MODE = [(path, mode) for path in PATHS for mode in MODES if (path, mode) not in SHORT]
+
+
+@pytest.mark.parametrize(("pathway", "mode"), with_long(SHORT + OTHER_MODE, OTHER_MODE), ids=str)
 def test_kernels_of_whole_networks_beside_a_bottleneck(pathway, mode):
     check(make(pathway, EXTRAS[2], mode))
 
