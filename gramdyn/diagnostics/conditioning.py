@@ -82,7 +82,7 @@ def chain_factors(fields: NetworkFields, start: int, samples: int) -> Float[Arra
     """Jacobians of the hidden layers from `start` on, of the first samples."""
     found = []
     for layer, trace in zip(fields.network.layers[start:-1], fields.traces[start:], strict=False):
-        found.append(layer.jacobians(jax.tree.map(lambda leaf: leaf[:samples], trace)))
+        found.append(layer.jacobians(trace.first(samples)))
     return jnp.stack(found, axis=1)
 
 

@@ -42,7 +42,8 @@ class EnrichedLayer(AbstractLayer):
         train_pathway: Whether the pathway does.
         train_alpha: Whether alpha does.
 
-    Cost: the pathway's matrix, or its fast product, twice a step.
+    Cost: the pathway's matrix, or its fast product, forward, back and for the gradient of a step;
+        what is dear in it once, where the pathway can be made `ready`.
     """
 
     pathway: AbstractPathway
@@ -97,10 +98,6 @@ class EnrichedLayer(AbstractLayer):
         """Whether there is a correction."""
         return self.correction is not None
 
-    def ready(self) -> "EnrichedLayer":
-        """Itself with its pathway ready."""
-        return eqx.tree_at(lambda layer: layer.pathway, self, self.pathway.ready())
-
     def matrix(self) -> Float[Array, "N N_in"]:
         """S, without what the correction adds."""
         return self.pathway.matrix()
@@ -126,9 +123,20 @@ class EnrichedLayer(AbstractLayer):
     def forward(self, act: Float[Array, "n N_in"] | None) -> Trace:
         """Fields of this layer for the activations that enter it."""
         assert act is not None
-        pre, extra = self.terms(act)
+        layer = self.ready()
+        pre, extra = layer.terms(act)
         own = self.activation.value(pre)
-        return Trace(act, pre, own if extra is None else own + extra)
+        return Trace(act, pre, own if extra is None else own + extra, layer.pathway)
+
+    def ready(self) -> "EnrichedLayer":
+        """Itself with its pathway ready, for the calls of one state alone."""
+        return eqx.tree_at(lambda layer: layer.pathway, self, self.pathway.ready())
+
+    def at(self, trace: Trace) -> "EnrichedLayer":
+        """Itself with the pathway that a trace's pass made ready, where the trace has one."""
+        if trace.made is None:
+            return self
+        return eqx.tree_at(lambda layer: layer.pathway, self, trace.made)
 
     def pull(self, sens: Float[Array, "n C N"]) -> Float[Array, "n C N_in"]:
         """Conjugate field of the layer below, through the pathway alone."""
@@ -136,7 +144,7 @@ class EnrichedLayer(AbstractLayer):
 
     def below(self, trace: Trace, back: Pulled) -> Float[Array, "n C N_in"]:
         """S^T delta + alpha R'(h)^T g, g the conjugate field, or the sensitivities inside."""
-        pulled = self.pathway.pull(back.sens)
+        pulled = self.at(trace).pull(back.sens)
         if self.correction is None:
             return pulled
         assert trace.inputs is not None
@@ -158,7 +166,7 @@ class EnrichedLayer(AbstractLayer):
 
     def carry(self, trace: Trace, moved: Float[Array, "n N_in"]) -> Float[Array, "n N"]:
         """S dh, and alpha R'(h) dh inside."""
-        found = self.pathway(moved)
+        found = self.at(trace).pathway(moved)
         if self.correction is None or self.mode == "outside":
             return found
         return found + self._move_added(trace, moved)
@@ -184,8 +192,9 @@ class EnrichedLayer(AbstractLayer):
 
     def _by_trained(self, trace: Trace) -> tuple[Any, Callable[[Any], list[Array]]]:
         """What trains, and the layer's terms as a function of it."""
-        spec = trained_spec(self, self.frozen_leaves, self.trainable)
-        trained, rest = eqx.partition(self, spec)
+        layer = self.at(trace)
+        spec = trained_spec(layer, self.frozen_leaves, self.trainable)
+        trained, rest = eqx.partition(layer, spec)
 
         def terms(own: Any) -> list[Array]:
             found = eqx.combine(own, rest).terms(trace.inputs)
@@ -205,7 +214,7 @@ class EnrichedLayer(AbstractLayer):
         n, n_outputs = back.sens.shape[:2]
         found = jnp.zeros((n, n_outputs, n, n_outputs), back.sens.dtype)
         if self.train_pathway:
-            found = found + self.pathway.kernel(act, back.sens)
+            found = found + self.at(trace).pathway.kernel(act, back.sens)
         if self.bias is not None:
             found = found + conj_gram(back.sens)
         return found if self.correction is None else found + self._correction_kernel(act, back)
@@ -251,7 +260,7 @@ class EnrichedLayer(AbstractLayer):
         assert trace.inputs is not None
         found = jnp.zeros_like(trace.pre)
         if self.train_pathway:
-            found = found + self.pathway.learn_pre(act, trace.inputs, drive.sens)
+            found = found + self.at(trace).pathway.learn_pre(act, trace.inputs, drive.sens)
         if self.bias is not None:
             found = found + jnp.sum(drive.sens, axis=0, keepdims=True)
         if self.correction is None or self.mode == "outside":
@@ -274,7 +283,8 @@ class EnrichedLayer(AbstractLayer):
         assert trace.inputs is not None
         found = jnp.zeros((*back.sens.shape[:2], trace.inputs.shape[1]), back.sens.dtype)
         if self.train_pathway:
-            found = found + self.pathway.learn_conj(back.sens, trace.inputs, drive.sens)
+            pathway = self.at(trace).pathway
+            found = found + pathway.learn_conj(back.sens, trace.inputs, drive.sens)
         if self.correction is None:
             return found
         of = lambda layer: layer._pull_added(trace.inputs, back)  # noqa: E731

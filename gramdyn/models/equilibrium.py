@@ -108,7 +108,10 @@ class EquilibriumLayer(AbstractLayer):
         Returns:
             Status 0 where the point has settled; see `gramdyn.kernels.FixedPoint`.
         """
-        cell, injected = self._held(), self.inject.forward(act).pre
+        return self._settle(self.cell, act)
+
+    def _settle(self, cell: EnrichedLayer, act: Float[Array, "n N_in"]) -> FixedPoint:
+        cell, injected = _held(cell), self.inject.forward(act).pre
 
         def of_sample(row: Float[Array, " N"]) -> FixedPoint:
             step, start = _loop(cell, row), jnp.zeros_like(row)
@@ -121,20 +124,14 @@ class EquilibriumLayer(AbstractLayer):
             return self.tol
         return 100.0 * float(jnp.finfo(row.dtype).eps) * float(row.size**0.5)
 
-    def _held(self) -> EnrichedLayer:
-        """The cell with its matrix formed, once for all steps of the loop."""
-        held: EnrichedLayer = eqx.tree_at(
-            lambda cell: cell.pathway, self.cell, _Held(self.cell.matrix())
-        )
-        return held
-
     def forward(self, act: Float[Array, "n N_in"] | None) -> Trace:
         """What enters, S z* + W_x x + b (with alpha R(z*) inside), and z*; NaN where unsettled."""
         assert act is not None
-        found = self.settle(act)
+        cell = self.cell.ready()
+        found = self._settle(cell, act)
         point = jnp.where(found.converged[:, None], found.point, jnp.nan)
-        pre, _ = self.cell.terms(point)
-        return Trace(act, pre + self.inject.forward(act).pre, point)
+        pre, _ = cell.terms(point)
+        return Trace(act, pre + self.inject.forward(act).pre, point, cell.pathway)
 
     def backward(self, trace: Trace, conj: Float[Array, "n C N"]) -> Float[Array, "n C N"]:
         """Sensitivities of the preactivations, phi'(pre) w."""
@@ -142,7 +139,7 @@ class EquilibriumLayer(AbstractLayer):
 
     def adjoint(self, trace: Trace, conj: Float[Array, "n C N"]) -> Float[Array, "n C N"]:
         """Derivative by T(z*) of what has derivative g by z*: w = (1 - J^T)^{-1} g, linear in g."""
-        cell, injected = self._held(), self.inject.forward(trace.inputs).pre
+        cell, injected = _held(self.cell.at(trace)), self.inject.forward(trace.inputs).pre
 
         def of_sample(
             row: Float[Array, " N"], point: Float[Array, " N"], rows: Float[Array, "C N"]
@@ -157,7 +154,7 @@ class EquilibriumLayer(AbstractLayer):
         Where phi' vanishes w is not in the sensitivities, so it is solved for again; in a compiled
         program the decomposition is that of `backward`.
         """
-        seen = Trace(trace.act, trace.pre, trace.act)
+        seen = Trace(trace.act, trace.pre, trace.act, trace.made)
         if back.conj.ndim == 2:
             return seen, Pulled(back.sens, self.adjoint(trace, back.conj[:, None])[:, 0])
         return seen, Pulled(back.sens, self.adjoint(trace, back.conj))
@@ -243,6 +240,12 @@ class _Held(AbstractPathway):
     def matrix(self) -> Float[Array, "N N"]:
         """The matrix S."""
         return self.formed
+
+
+def _held(cell: EnrichedLayer) -> EnrichedLayer:
+    """The cell with its matrix formed, once for all steps of the loop."""
+    held: EnrichedLayer = eqx.tree_at(lambda one: one.pathway, cell, _Held(cell.matrix()))
+    return held
 
 
 def _loop(

@@ -7,7 +7,7 @@ Everything else (systems, schemes, diagnostics) is written in terms of what a la
 
 from abc import abstractmethod
 from collections.abc import Callable
-from typing import TYPE_CHECKING, ClassVar, NamedTuple
+from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
 
 import equinox as eqx
 import jax
@@ -29,11 +29,18 @@ class Trace(eqx.Module):
         inputs: Activations that entered, shape (n, N_in); None for a layer in Gram coordinates.
         pre: Preactivations, shape (n, N).
         act: Activations handed on, phi(pre), shape (n, N).
+        made: What the layer made of its own numbers for this pass and its way back, or None.
     """
 
     inputs: Float[Array, "n N_in"] | None
     pre: Float[Array, "n N"]
     act: Float[Array, "n N"]
+    made: Any = None
+
+    def first(self, n_samples: int) -> "Trace":
+        """That of the first samples alone."""
+        inputs = None if self.inputs is None else self.inputs[:n_samples]
+        return Trace(inputs, self.pre[:n_samples], self.act[:n_samples], self.made)
 
 
 class Pulled(NamedTuple):
@@ -80,10 +87,6 @@ class AbstractLayer(eqx.Module):
     @abstractmethod
     def forward(self, act: Float[Array, "n N_in"] | None) -> Trace:
         """Fields of this layer for the activations that enter it."""
-
-    def ready(self) -> "AbstractLayer":
-        """Itself with what several calls of one step need made once, where that is anything."""
-        return self
 
     def backward(self, trace: Trace, conj: Float[Array, "n C N"]) -> Float[Array, "n C N"]:
         """Sensitivities of the preactivations, for the conjugate field of what is handed on."""

@@ -47,13 +47,6 @@ class Network(eqx.Module):
         """Whether a sample meets the weights of any layer more than once."""
         return any(layer.shares_weights for layer in self.layers)
 
-    def ready(self) -> "Network":
-        """The network at one state, each layer with what its calls share made once.
-
-        For the calls of this state alone: it is no start of a system, whose numbers would move on.
-        """
-        return Network(tuple(layer.ready() for layer in self.layers))
-
     def traces(self, inputs: Float[Array, "n d"] | None) -> tuple[Trace, ...]:
         """Fields of every layer on the inputs (None when the first layer needs none)."""
         found, act = [], inputs

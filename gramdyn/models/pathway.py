@@ -57,9 +57,10 @@ class AbstractPathway(eqx.Module):
         return generic_kernel(self, act, sens)
 
     def ready(self) -> "AbstractPathway":
-        """Itself with what several calls of one step need made once, where that is anything.
+        """Itself with what its calls at one state share made once, where that is anything.
 
-        What is made belongs to these parameters: a pathway with others is made ready anew.
+        A layer makes it ready on its way forward and keeps it in its trace, never in a network:
+        what is made belongs to these parameters. An array for it is named in `frozen`.
         """
         return self
 

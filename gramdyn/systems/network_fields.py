@@ -63,14 +63,9 @@ class NetworkFields(AbstractFields):
         return self.loss_function.scale(self.targets.shape[0])
 
     @cached_property
-    def _ready(self) -> Network:
-        """The network for the sweeps of this state; its own arrays are no state's to move."""
-        return self.network.ready()
-
-    @cached_property
     def traces(self) -> tuple[Trace, ...]:
         """Inputs, preactivations and activations of each layer."""
-        return self._ready.traces(self.inputs)
+        return self.network.traces(self.inputs)
 
     @property
     def outputs(self) -> Float[Array, "n C"]:
@@ -119,7 +114,7 @@ class NetworkFields(AbstractFields):
         n, n_outputs = self.targets.shape
         eye = jnp.eye(n_outputs, dtype=self.targets.dtype)
         conj = jnp.broadcast_to(eye[None], (n, n_outputs, n_outputs))
-        return self._ready.backward(self.traces, conj)
+        return self.network.backward(self.traces, conj)
 
     @property
     def drives(self) -> tuple[Float[Array, "n _"], ...]:
@@ -131,7 +126,7 @@ class NetworkFields(AbstractFields):
         """What comes back to each layer, residual-weighted: what its gradient is made of."""
         if "pulled" in self.__dict__:  # made for a record: contract instead of a second sweep
             return tuple(one.weighted(self.residual) for one in self.pulled)
-        rows = self._ready.backward(self.traces, self.residual[:, None, :])
+        rows = self.network.backward(self.traces, self.residual[:, None, :])
         return tuple(row.single() for row in rows)
 
     def push_path(self, end: int, start: int) -> Path:
@@ -179,7 +174,7 @@ class NetworkFields(AbstractFields):
     @cached_property
     def layer_kernels(self) -> Float[Array, "L n C n C"]:
         """Kernel of each trained layer, shape (layers, n, C, n, C)."""
-        layers, traces, pulled = self._ready.layers, self.traces, self.pulled
+        layers, traces, pulled = self.network.layers, self.traces, self.pulled
         return jnp.stack([layers[i].kernel(traces[i], pulled[i]) for i in self.trained])
 
     @cached_property
@@ -211,7 +206,7 @@ class NetworkFields(AbstractFields):
 
     def kernel_product(self) -> Callable[[Float[Array, "n C"]], Float[Array, "n C"]]:
         """Function that multiplies a vector by the tangent kernel, no kernel formed."""
-        layers, traces, pulled = self._ready.layers, self.traces, self.pulled
+        layers, traces, pulled = self.network.layers, self.traces, self.pulled
         products = [layers[i].kernel_product(traces[i], pulled[i]) for i in self.trained]
         return lambda vector: functools.reduce(jnp.add, [one(vector) for one in products])
 
@@ -227,5 +222,5 @@ class NetworkFields(AbstractFields):
 
     def gradient(self) -> Network:
         """Loss gradient in the coordinates of each layer; None for what does not train."""
-        found = self._ready.gradient(self.traces, self.driven)
+        found = self.network.gradient(self.traces, self.driven)
         return jax.tree.map(lambda leaf: self.loss_scale * leaf, found)

@@ -202,7 +202,7 @@ def test_quantiles_of_infinite_errors_are_values_of_runs():
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(1800)
+@pytest.mark.timeout(1500)
 @pytest.mark.parametrize("name", CASES)
 def test_the_claim_itself(name, tmp_path):
     outcome = reproduce(name, tmp_path)

@@ -74,7 +74,7 @@ def test_the_deep_networks_compared_by_their_numbers_are_those_of_the_configurat
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(2400)  # the longest takes about 600 s on a free core
+@pytest.mark.timeout(1500)  # the longest takes about 600 s on a free core
 @pytest.mark.parametrize("name", CASES)
 def test_claims_hold_and_spoilt_records_do_not(name, tmp_path):
     check_claim(name, tmp_path, *CASES[name])

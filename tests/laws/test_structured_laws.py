@@ -4,6 +4,7 @@ from pathlib import Path
 
 import jax
 import pytest
+from support.marks import with_long
 
 import gramdyn as gd
 from gramdyn.data import gaussian
@@ -38,8 +39,7 @@ GENERAL = KERNELS | {
 }
 
 
-@pytest.mark.slow
-@pytest.mark.parametrize("name", OWN)
+@pytest.mark.parametrize("name", with_long(OWN, ["low rank and gated, inside"]))
 def test_laws_of_any_layer_hold_along_a_run(name):
     verdicts = verify_config(parse_config(CONFIG.replace("OWN", OWN[name])))
     assert {one.law for one in verdicts} == GENERAL

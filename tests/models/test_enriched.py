@@ -143,7 +143,10 @@ def test_four_unlike_layers():
     check(make_system(network, task, coordinates="weights"))
 
 
-@pytest.mark.parametrize(("activation", "mode"), [("tanh", "outside"), ("relu", "inside")])
+LAWS = [(activation, mode) for activation in ("tanh", "relu") for mode in MODES]
+
+
+@pytest.mark.parametrize(("activation", "mode"), with_long(LAWS, LAWS[1:3]))
 @pytest.mark.parametrize("case", range(6))
 def test_field_laws_are_the_motion_of_the_fields(case, activation, mode):
     paths = ["orthogonal", "dense", "lowrank_diag", "circulant", "spectral", "diagonal"]
@@ -214,7 +217,7 @@ RUN = """
 task: {kind: gaussian, n_samples: 7, n_inputs: 5, n_outputs: 2}
 network: {kind: enriched, width: 8, activation: tanh}
 scheme: {kind: gradient_descent, step_size: 0.1, n_steps: 6}
-record: {every: 3, of: [loss]}
+record: {every: 3, of: [loss, layer_kernels, top_eigenvalues, decay_share]}
 coordinates: weights
 """
 
